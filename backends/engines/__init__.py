@@ -1,0 +1,73 @@
+"""
+The engine contract, on one page.
+
+An engine is one loaded model. A `Model` says how to load one, what it can do, and under which
+licence. Only this package imports model libraries, and only inside loaders.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol, TypeVar
+
+from backends.settings import Settings
+
+In = TypeVar("In", contravariant=True)
+Out = TypeVar("Out", covariant=True)
+
+Emit = Callable[[int, Any], bool]
+"""`emit(index, part)` passes on part of an answer, or progress; False: that caller has left."""
+
+
+class Engine(Protocol[In, Out]):
+    """
+    One loaded model. `run` may be called from as many threads at once as its `Model.threads`
+    says; `tokens` from any thread at any time.
+    """
+
+    model: str
+
+    def tokens(self, item: In) -> int:
+        """The item's length in tokens, at least 1: for grouping and admission."""
+        ...
+
+    def run(self, batch: Sequence[In], emit: Emit) -> Sequence[Out]:
+        """As many outputs as inputs, in their order. `BadInput` blames an input."""
+        ...
+
+    def close(self) -> None:
+        """Once, never during `run`."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    """What the loaded model can serve; a control that it lacks is disabled and says who can."""
+
+    instruction: bool = False
+    picture_query: bool = False
+    picture_documents: bool = False
+    streaming: bool = False
+    premise: bool = False
+    languages: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """
+    One model of a family. `load` is None for a model that we know of and that this version
+    cannot load. `about` and `limits` are (English, Chinese): what the page says of it.
+    """
+
+    name: str
+    title: str
+    load: Callable[[Settings], Engine[Any, Any]] | None
+    licence: str
+    about: tuple[str, str]
+    limits: tuple[str, str] = ("", "")
+    source: str = ""
+    territory: str = "worldwide"
+    notice: str = ""
+    embedded: bool = False
+    device: str = "CPU"
+    threads: int = 1
+    capabilities: Capabilities = field(default_factory=Capabilities)

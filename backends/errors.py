@@ -1,0 +1,89 @@
+"""
+The error tree: everything that Quartet refuses or fails at on purpose.
+
+QuartetError             on purpose; the text is for the person reading it
+├── BadInput        422  they can fix it
+├── SignInNeeded    401
+├── Denied          403  signed in, without the role
+├── NotFound        404  no such job, model or service
+├── Conflict        409  true request, wrong moment
+├── Overloaded      429  with Retry-After
+└── Unavailable     503
+    ├── TimedOut    504
+    ├── ModelLoadError   the old model still serves, and the text says so
+    ├── ClusterError     the API's reason, cut to a line
+    ├── MetricsError
+    └── JobsError        the queue or the storage
+
+An error is translated where it is met. Its text is one clear sentence in English that says
+what to do; `zh` may carry the same sentence in Chinese for the page. Anything else that is
+raised is a bug: full log, plain apology.
+"""
+
+from typing import ClassVar
+
+
+class QuartetError(Exception):
+    """An error on purpose. `retry_after` (seconds) is sent as a header where it is set."""
+
+    status: ClassVar[int] = 500
+
+    def __init__(self, text: str, *, zh: str = "", retry_after: float | None = None) -> None:
+        super().__init__(text)
+        self.text = text
+        self.zh = zh
+        self.retry_after = retry_after
+
+
+class BadInput(QuartetError):
+    """The caller can fix it. `field` names what to fix, as the caller wrote it."""
+
+    status = 422
+
+    def __init__(self, text: str, *, zh: str = "", field: str = "") -> None:
+        super().__init__(text, zh=zh)
+        self.field = field
+
+
+class SignInNeeded(QuartetError):
+    status = 401
+
+
+class Denied(QuartetError):
+    status = 403
+
+
+class NotFound(QuartetError):
+    status = 404
+
+
+class Conflict(QuartetError):
+    status = 409
+
+
+class Overloaded(QuartetError):
+    status = 429
+
+
+class Unavailable(QuartetError):
+    status = 503
+
+
+class TimedOut(Unavailable):
+    status = 504
+
+
+class ModelLoadError(Unavailable):
+    pass
+
+
+class ClusterError(Unavailable):
+    pass
+
+
+class MetricsError(Unavailable):
+    pass
+
+
+class JobsError(Unavailable):
+    pass

@@ -1,0 +1,47 @@
+"""
+The table of families: title, models, sample.
+
+An argument of everything that needs it, so that a test can pass a family whose engine is slow,
+fails, or never gets ready.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from backends.engines import Model, rerank
+from backends.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """
+    One of the tasks. `title` is the tab's label, (English, Chinese). `sample` are items that a
+    model must answer before it may serve. `default` reads the model to start with.
+    """
+
+    name: str
+    title: tuple[str, str]
+    item: type
+    models: Mapping[str, Model]
+    sample: tuple[Any, ...]
+    default: Callable[[Settings], str]
+
+    def able(self, capability: str) -> tuple[Model, ...]:
+        """The models that have the capability, such as "instruction"."""
+        return tuple(m for m in self.models.values() if getattr(m.capabilities, capability))
+
+
+FAMILIES: dict[str, Family] = {
+    family.name: family
+    for family in (
+        Family(
+            name="rerank",
+            title=("Rerank", "重排序"),
+            item=rerank.Pair,
+            models=rerank.MODELS,
+            sample=rerank.SAMPLE,
+            default=lambda settings: settings.rerank.model,
+        ),
+    )
+}

@@ -1,0 +1,24 @@
+"""The bundle that screens and routes receive: every part, built once in app.py."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from backends.families import Family
+from backends.identity import Identity
+from backends.ops.audit import Audit
+from backends.ops.cluster import Cluster, Metrics
+from backends.serving import ModelService
+from backends.settings import Settings
+from backends.telemetry import Instruments
+
+
+@dataclass(frozen=True, slots=True)
+class Portal:
+    settings: Settings
+    families: Mapping[str, Family]
+    services: Mapping[str, ModelService]
+    instruments: Instruments
+    identity: Identity
+    cluster: Cluster
+    metrics: Metrics
+    audit: Audit

