@@ -141,7 +141,10 @@ class Accounts:
         return self._accounts
 
     def add(self, name: str, password: str, roles: Iterable[str]) -> Account:
-        """Make an account. Raises BadInput with what to change."""
+        """
+        Make an account. Who may change may also look: every account has the role viewer.
+        Raises BadInput with what to change.
+        """
         known = self.all()
         if not _NAME.fullmatch(name):
             raise BadInput(
@@ -154,7 +157,8 @@ class Accounts:
                 f"A password has {_SHORTEST_PASSWORD} to {_LONGEST_PASSWORD} characters.",
                 field="password",
             )
-        account = Account(name, self._hasher.hash(password), read_roles(roles))
+        given = read_roles(roles) | {Role.VIEWER}
+        account = Account(name, self._hasher.hash(password), given)
         self._write({**known, name: account})
         return account
 
