@@ -1,103 +1,88 @@
-"""Small exact stand-ins: a service that serves nothing and remembers what was asked of it."""
+"""Small exact engines: what they saw is the proof, never the clock."""
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+import threading
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from backends.engines import Capabilities, Engine, Model
-from backends.errors import ModelLoadError
+from backends.engines import Emit, Model
 from backends.families import Family
-from backends.identity import Ask
-from backends.serving import Answer, State, Status
-from backends.serving.record import ModelRecord
-from backends.settings import Settings
 
 
-def _load(settings: Settings) -> Engine[Any, Any]:
-    raise AssertionError("a stub service loads no engine")
-
-
-def stub_family(name: str = "rerank") -> Family:
-    """Three models: `small` and `words` can be loaded, `big` is only known."""
-    models = (
-        Model("small", "Small", _load, "MIT", ("Small model", "小模型")),
-        Model(
-            "words",
-            "Words",
-            _load,
-            "Apache-2.0",
-            ("Words only", "仅按词匹配"),
-            limits=("It knows no meaning.", "它不理解含义。"),
-        ),
-        Model(
-            "able",
-            "Able",
-            _load,
-            "MIT",
-            ("Follows an instruction", "可遵循指令"),
-            capabilities=Capabilities(instruction=True, languages=("en", "zh")),
-        ),
-        Model("big", "Big", None, "MIT", ("Needs a GPU", "需要 GPU")),
-    )
-    return Family(
-        name=name,
-        title=("Rerank", "重排序"),
-        item=str,
-        models={model.name: model for model in models},
-        sample=("a",),
-        default=lambda settings: "small",
-    )
-
-
-class StubService:
+class Recorder:
     """
-    A service of that family. `swap` adopts a record, newer ones only; a model in `fails` cannot
-    be loaded, and then nothing changes.
+    Answers `(model, item)`, remembers each batch. `gate` holds every run until it is set;
+    `fails` decides which item an engine chokes on.
     """
 
     def __init__(
-        self, family: Family, record: ModelRecord | None = None, fails: Mapping[str, str] = {}
+        self,
+        model: str = "stub",
+        gate: threading.Event | None = None,
+        fails: Callable[[Any], Exception | None] = lambda item: None,
+        length: Callable[[Any], int] = lambda item: 1,
     ) -> None:
-        self.name = family.name
-        self.family = family
-        self.record = record or ModelRecord(0, "small")
-        self.fails = dict(fails)
-        self.swapped: list[ModelRecord] = []
-        self.state = State.READY
-        self.loading = ""
-        self.in_flight = 0
+        self.model = model
+        self.gate = gate
+        self.fails = fails
+        self.length = length
+        self.batches: list[list[Any]] = []
+        self.entered = threading.Semaphore(0)
+        self.closed = 0
+        self.running = 0
+        self.most_running = 0
+        self._lock = threading.Lock()
 
-    def admit(self) -> None:
-        pass
+    def tokens(self, item: Any) -> int:
+        return self.length(item)
 
-    async def predict(self, items: Sequence[Any], ask: Ask) -> Answer:
-        return Answer(tuple(items), self.record.model, self.record.revision, len(items), 0.0, 0.0)
+    def run(self, batch: Sequence[Any], emit: Emit) -> Sequence[Any]:
+        assert not self.closed, "an engine ran after it was closed"
+        with self._lock:
+            self.batches.append(list(batch))
+            self.running += 1
+            self.most_running = max(self.most_running, self.running)
+        self.entered.release()
+        try:
+            if self.gate is not None:
+                assert self.gate.wait(20), "the test never opened the gate"
+            for item in batch:
+                if (error := self.fails(item)) is not None:
+                    raise error
+            return [(self.model, item) for item in batch]
+        finally:
+            with self._lock:
+                self.running -= 1
 
-    async def stream(self, item: Any, ask: Ask) -> AsyncIterator[Any]:
-        yield await self.predict([item], ask)
+    def close(self) -> None:
+        assert not self.running, "an engine was closed while it ran"
+        self.closed += 1
 
-    async def swap(self, record: ModelRecord) -> None:
-        self.swapped.append(record)
-        if why := self.fails.get(record.model):
-            raise ModelLoadError(why)
-        if record.revision > self.record.revision:
-            self.record = record
+    @property
+    def seen(self) -> list[Any]:
+        return [item for batch in self.batches for item in batch]
 
-    async def status(self) -> Status:
-        model = self.family.models[self.record.model]
-        return Status(
-            service=self.name,
-            state=self.state,
-            model=model.name,
-            revision=self.record.revision,
-            capabilities=model.capabilities,
-            embedded=model.embedded,
-            device=model.device,
-            loading=self.loading,
-            in_flight=self.in_flight,
-        )
 
-    async def drain(self, seconds: float) -> None:
-        self.state = State.DRAINING
+def model(engine: Any, name: str = "", threads: int = 4, **more: Any) -> Model:
+    """A `Model` whose loader hands out this engine, or calls it if it is a function."""
+    load = engine if callable(engine) else lambda settings: engine
+    return Model(
+        name=name or engine.model,
+        title=name,
+        load=load,
+        licence="none",
+        about=("A stub", "替身"),
+        threads=threads,
+        embedded=True,
+        **more,
+    )
 
-    async def close(self) -> None:
-        self.state = State.CLOSED
+
+def family(*models: Model, name: str = "stub", sample: Sequence[Any] = ("sample",)) -> Family:
+    return Family(
+        name=name,
+        title=("Stub", "替身"),
+        item=str,
+        models={m.name: m for m in models},
+        sample=tuple(sample),
+        default=lambda settings: models[0].name,
+    )
