@@ -60,8 +60,8 @@ MODELS: dict[str, Model] = {
                 "Finds documents on the query's topic in about 100 languages. It does not follow "
                 "instructions, reads at most 512 tokens of a document, and its scores are not "
                 "calibrated across subjects.",
-                "可用约 100 种语言找出与查询主题相关的文档。它不理解指令，每篇文档最多读取 512 个词元，"
-                "且不同主题之间的得分不可比较。",
+                "可用约 100 种语言找出与查询主题相关的文档。它不理解指令，"
+                "每篇文档最多读取 512 个词元，且不同主题之间的得分不可比较。",
             ),
             embedded=True,
             threads=4,
@@ -89,9 +89,7 @@ MODELS: dict[str, Model] = {
             source="vec-ai/lychee-rerank-mm",
             about=("Texts and pictures, follows an instruction", "支持文本与图片，可遵循指令"),
             device="GPU",
-            capabilities=Capabilities(
-                instruction=True, picture_query=True, picture_documents=True
-            ),
+            capabilities=Capabilities(instruction=True, picture_query=True, picture_documents=True),
         ),
     )
 }
