@@ -67,4 +67,3 @@ def code_block(name: str, text: str) -> str:
 def hint() -> str:
     """Which keys run the tab."""
     return f'<div class="q-hint"><kbd>Ctrl</kbd> <kbd>Enter</kbd> {say("shell.runs")}</div>'
-

@@ -151,7 +151,7 @@ def _public_links(root: str) -> str:
     name = escape(plain("shell.pages"))
     names = escape(json.dumps({tab: TEXTS[f"tab.{tab}"] for tab in TABS}, ensure_ascii=False))
     return (
-        f'<nav class="q-pages" aria-label="{name}" data-tabs="{names}">'
+        f'<nav class="q-pages beside" aria-label="{name}" data-tabs="{names}">'
         f'<a class="q-tab right" href="{escape(root)}/admin/">{say("shell.admin")}</a></nav>'
     )
 
