@@ -257,7 +257,7 @@ async def test_everyone_is_answered_when_it_closes() -> None:
         waiting = [asyncio.create_task(batcher.submit([n], [1], ASK)) for n in range(40)]
         await until(lambda: batcher.waiting == 40)
         closing = asyncio.create_task(batcher.close())
-        await asyncio.sleep(0.05)
+        await until(lambda: all(task.done() for task in waiting))  # while the engine still runs
         gate.set()
         await closing
         assert list(await running) == [("stub", "runs")]
@@ -312,6 +312,25 @@ async def test_the_breaker_opens_answers_all_who_wait_and_closes_after_a_good_pr
         broken[0] = False
         assert list(await batcher.submit(["well"], [1], ASK)) == [("stub", "well")]
         assert batcher.breaker_state == "closed"
+
+
+async def test_only_one_batch_is_tried_while_the_breaker_is_half_open() -> None:
+    gate = threading.Event()
+    gate.set()
+    engine = stubs.Recorder(gate=gate, fails=lambda item: ValueError("down"))
+    knobs = {"breaker_failures": 1, "breaker_seconds": 0.2, "max_batch": 1}
+    async with batching(engine, threads=2, **knobs) as batcher:
+        with pytest.raises(ValueError, match="down"):
+            await batcher.submit(["a"], [1], ASK)
+        await asyncio.sleep(0.25)
+        gate.clear()
+        tasks = [asyncio.create_task(batcher.submit([n], [1], ASK)) for n in range(4)]
+        await entered(engine, 2)  # the first failure, and the probe
+        await asyncio.sleep(0.1)
+        assert engine.running == 1
+        gate.set()
+        results = await asyncio.gather(*tasks, return_exceptions=True)
+        assert [type(r) for r in results] == [ValueError, Unavailable, Unavailable, Unavailable]
 
 
 async def test_bad_input_never_opens_the_breaker() -> None:

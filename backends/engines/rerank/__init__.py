@@ -76,7 +76,8 @@ MODELS: dict[str, Model] = {
             limits=(
                 "Counts the query's words in each document, rare words for more. "
                 "It knows no meaning and no synonyms.",
-                "统计查询中的词在每篇文档里出现的次数，越罕见的词权重越高。它不理解含义，也不识别同义词。",
+                "统计查询中的词在每篇文档里出现的次数，越罕见的词权重越高。"
+                "它不理解含义，也不识别同义词。",
             ),
             embedded=True,
             threads=4,
