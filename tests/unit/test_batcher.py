@@ -439,9 +439,7 @@ async def test_the_counts_come_back_to_zero_after_a_storm() -> None:
     batcher = Batcher("stub", Batching(max_batch=4), instruments, 3, Cost())
     batcher.start()
     batcher.exchange(Slot(engine, stubs.model(engine), revision=1))
-    tasks = [
-        asyncio.create_task(batcher.submit([n, n + 1], [1, 2], ASK)) for n in range(300)
-    ]
+    tasks = [asyncio.create_task(batcher.submit([n, n + 1], [1, 2], ASK)) for n in range(300)]
     for task in tasks[::5]:
         task.cancel()
     results = await asyncio.gather(*tasks, return_exceptions=True)

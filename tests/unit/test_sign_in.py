@@ -1,5 +1,6 @@
 """The door of Admin, over ASGI: no socket, no browser."""
 
+import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -311,9 +312,7 @@ async def test_what_cannot_be_read_is_refused_before_it_is_a_try(
     site: Site, body: bytes, kind: str
 ) -> None:
     async with site.browser() as browser:
-        answer = await browser.post(
-            "/admin/sign-in", content=body, headers={"content-type": kind}
-        )
+        answer = await browser.post("/admin/sign-in", content=body, headers={"content-type": kind})
     assert answer.status_code == 422
 
 
@@ -339,7 +338,7 @@ async def test_signed_in_without_the_role_viewer_one_is_told_which_role_is_missi
     site: Site, tmp_path: Path
 ) -> None:
     (tmp_path / "accounts.json").write_text(
-        '{"ada": {"hash": "hashed %s", "roles": ["swapper"]}}' % PASSWORD
+        json.dumps({"ada": {"hash": f"hashed {PASSWORD}", "roles": ["swapper"]}})
     )
     async with site.browser() as browser:
         await browser.post("/admin/sign-in", data={"name": "ada", "password": PASSWORD})
