@@ -8,7 +8,6 @@ from starlette.requests import ClientDisconnect, Request
 
 from backends.errors import BadInput
 
-
 T = TypeVar("T")
 
 
