@@ -96,8 +96,8 @@ TEXTS: dict[str, tuple[str, str]] = {
         "另有 {count} 篇得分低于 {threshold}，已隐藏。",
     ),
     "rerank.cleaned": (
-        "Characters that no model can read (NUL, broken surrogates) were replaced by �.",
-        "无法读取的字符（NUL、残缺的代理字符）已替换为 �。",
+        "Characters that are not text (NUL, halves of surrogate pairs) were removed.",
+        "已移除不属于文本的字符（NUL、残缺的代理字符）。",
     ),
     "rerank.ignored": (
         "The instruction was ignored: {model} does not follow one.",
