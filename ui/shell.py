@@ -10,18 +10,16 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from html import escape
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import gradio as gr
 
+from backends.portal import Portal
 from backends.serving import State, Status
 from ui.draw import html
 from ui.guard import QUIET
 from ui.tabs import TABS
 from ui.texts import TEXTS, both, label, plain, say
-
-if TYPE_CHECKING:
-    from backends.portal import Portal
 
 VERSION = "0.1.0"
 
@@ -61,7 +59,7 @@ class Page:
 
 
 @contextmanager
-def page(portal: "Portal", current: str) -> Iterator[Page]:
+def page(portal: Portal, current: str) -> Iterator[Page]:
     """
     A page inside the frame; `current` is "public" or "admin". Add components in the `with`.
     page.js presses hidden buttons with the ids `q-away` and `q-back` when the page is hidden and
@@ -93,7 +91,7 @@ def page(portal: "Portal", current: str) -> Iterator[Page]:
         html(_footer(root), elem_id="q-foot")
 
 
-async def readiness(portal: "Portal") -> str:
+async def readiness(portal: Portal) -> str:
     """The header's pill, as the services are now."""
     return _pill([await service.status() for service in portal.services.values()])
 
@@ -115,7 +113,7 @@ def _pill(statuses: "list[Status] | tuple[()]") -> str:
     )
 
 
-def _brand(portal: "Portal") -> str:
+def _brand(portal: Portal) -> str:
     return (
         f'<div class="q-brand">{LOGO}<h1 class="q-name">Quartet</h1>'
         f'<span class="q-tag">{_purpose(portal.families)}</span></div>'
@@ -157,7 +155,7 @@ def _public_links(root: str) -> str:
     )
 
 
-def _admin_links(portal: "Portal", root: str) -> str:
+def _admin_links(portal: Portal, root: str) -> str:
     """The whole tab bar, as links; Admin is where we are."""
     tabs = "".join(
         f'<a class="q-tab" href="{escape(root)}/?tab={escape(name)}">'
