@@ -16,6 +16,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from backends.identity import Role
 from ui import shell
+from ui.admin import page as admin
 from ui.guard import COOKIE
 from ui.tabs import TABS
 from ui.texts import I18N, label
@@ -37,6 +38,7 @@ def public(portal: "Portal") -> gr.Blocks:
 
 def mount(app: FastAPI, portal: "Portal") -> FastAPI:
     """Put the pages on the parent: Admin first, because `/` would swallow it."""
+    _mount(app, admin.build(portal), "/admin", portal, auth_dependency=viewer(portal))
     _mount(app, public(portal), "/", portal)
     return app
 
