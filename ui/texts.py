@@ -187,6 +187,7 @@ TEXTS: dict[str, tuple[str, str]] = {
     "admin.failed": ("Failed", "失败"),
     "admin.terminating": ("Shutting down", "正在关闭"),
     "admin.revision": ("revision", "修订"),
+    "admin.revision_label": ("Revision", "修订"),
     "admin.in_flight": ("In flight:", "处理中："),
     "admin.this_process": ("in this process", "在本进程中"),
     "admin.loads": (
@@ -237,8 +238,8 @@ TEXTS: dict[str, tuple[str, str]] = {
         "{service} 未能更换为 {asked}；记录已恢复为 {model}，修订 {revision}。",
     ),
     "admin.meanwhile": (
-        "It took {seconds} s. Requests meanwhile: {answered}, of them failed: {failed}.",
-        "用时 {seconds} 秒。期间请求 {answered} 个，其中失败 {failed} 个。",
+        "It took {took}. Requests meanwhile: {answered}, of them failed: {failed}.",
+        "用时 {took}。期间请求 {answered} 个，其中失败 {failed} 个。",
     ),
     "admin.never_swapped": ("Nobody has swapped this model yet.", "尚未更换过模型。"),
     "admin.last": (

@@ -4,7 +4,6 @@ The top of Admin: how old the data is, the figures, and one card a service.
 Drawn from one shared snapshot; the handlers that refresh it are in `page`.
 """
 
-from collections.abc import Sequence
 from html import escape
 
 from backends.ops.cluster import Pod, Workload
@@ -44,10 +43,7 @@ def overview(view: View) -> str:
     if age > _OLD_FIGURES:
         warnings.append(note("mid", say("admin.old_figures", seconds=round(age))))
     cards = "".join(_card(workload) for workload in view.workloads.value)
-    return (
-        f"{''.join(warnings)}{tiles(view.figures)}"
-        f'<div class="q-svcs q-wide">{cards}</div>{_key(view.workloads.value)}'
-    )
+    return f'{"".join(warnings)}{tiles(view.figures)}<div class="q-svcs q-wide">{cards}</div>'
 
 
 def _card(workload: Workload) -> str:
@@ -57,13 +53,12 @@ def _card(workload: Workload) -> str:
     model, revision = escape(workload.record.model or "–"), workload.record.revision
     return (
         f'<section class="svc" data-service="{escape(workload.ref.name)}">'
-        f'<div class="row"><h3 class="nm">{escape(workload.ref.name)}</h3>'
-        f"<span>{_words(workload)} "
-        f'<span class="rd {tone}">{ready}/{wanted}</span></span></div>'
         f'<div class="pods">{pods}</div>'
-        f'<div class="row sub"><span class="mono">{model} · {say("admin.revision")} {revision}'
-        f"</span><span>{say('admin.in_flight')} <b>{workload.in_flight}</b></span>"
-        f"<span>{_place(workload)}</span></div>{_remarks(workload)}</section>"
+        f'<div class="who"><h3 class="nm">{escape(workload.ref.name)}</h3>'
+        f'<span class="sub"><span class="mono">{model}</span> · {say("admin.revision")} {revision}'
+        f" · {say('admin.in_flight')} <b>{workload.in_flight}</b> · {_place(workload)}</span></div>"
+        f'<div class="how">{_words(workload)} <span class="rd {tone}">{ready}/{wanted}</span></div>'
+        f"{_remarks(workload)}</section>"
     )
 
 
@@ -101,14 +96,3 @@ def _pod(pod: Pod) -> str:
     english, chinese = TEXTS[key]
     name = escape(f"{pod.name}: {english} / {chinese}, {pod.model}, {pod.revision}")
     return f'<span class="pod {bar}" role="img" aria-label="{name}" title="{name}"><i></i></span>'
-
-
-def _key(workloads: Sequence[Workload]) -> str:
-    """What the bars mean, for the phases that are there."""
-    there = {pod.phase for workload in workloads for pod in workload.pods}
-    key = "".join(
-        f'<span><i class="pod-k {bar}"></i>{say(text)}</span>'
-        for phase, (bar, _, text) in PHASES.items()
-        if phase in there
-    )
-    return f'<div class="q-key">{key}</div>'

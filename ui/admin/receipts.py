@@ -57,7 +57,7 @@ def change(plan: Plan) -> str:
         f"<td>→</td><td><b>{new}</b></td></tr>"
         for key, old, new in (
             ("admin.model", escape(plan.before.model or "–"), escape(plan.model)),
-            ("admin.revision", plan.before.revision, plan.before.revision + 1),
+            ("admin.revision_label", plan.before.revision, plan.before.revision + 1),
         )
     )
     return (
@@ -80,7 +80,7 @@ def receipt(ended: Receipt) -> str:
     """How it ended, how long it took, and what requests met meanwhile."""
     figures = say(
         "admin.meanwhile",
-        seconds=f"{ended.seconds:.1f}",
+        took=f"{ended.seconds:.1f} s" if ended.seconds >= 1 else f"{1000 * ended.seconds:.0f} ms",
         answered=ended.answered,
         failed=ended.failed,
     )

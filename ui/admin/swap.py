@@ -54,10 +54,14 @@ class Card:
         return [self.model, self.about, self.lack, self.review, self.last, self.undo, self.seen]
 
     def under_review(self) -> list[Any]:
-        return [self.panel, self.change, self.reason, self.plan]
+        """
+        Not the reason: the message on a field that is any event's output is wiped by the next
+        event, so the page script empties it.
+        """
+        return [self.panel, self.change, self.plan]
 
 
-NOTHING_UNDER_REVIEW = (gr.update(visible=False), "", "", None)
+NOTHING_UNDER_REVIEW = (gr.update(visible=False), "", None)
 
 
 def build(portal: "Portal", snapshot: Snapshot, page: "Page") -> tuple[Card, list[Any]]:
@@ -154,7 +158,7 @@ def _wire_review(portal: "Portal", snapshot: Snapshot, card: Card) -> None:
             plan = review(await _workload(snapshot, service), model or "", portal.families)
         except QuartetError as error:  # stays beside the button; a toast would leave
             return *NOTHING_UNDER_REVIEW, receipts.refused(error)
-        return gr.update(visible=True), receipts.change(plan), "", plan, ""
+        return gr.update(visible=True), receipts.change(plan), plan, ""
 
     @guarded(portal)
     async def cancel(request: gr.Request) -> tuple[Any, ...]:
@@ -165,21 +169,21 @@ def _wire_review(portal: "Portal", snapshot: Snapshot, card: Card) -> None:
     card.service.input(other_service, card.service, [*card.looked_at(), *closed], **QUIET)
     card.model.input(other_model, chosen, [card.about, *closed], **QUIET)
     opened = card.review.click(review_change, chosen, closed, **QUIET)
-    opened.then(None, js=_focus("#swap-panel .q-change, #swap-message .q-note"))
+    opened.then(None, js=_start_over("#swap-panel .q-change, #swap-message .q-note"))
     left = card.cancel.click(cancel, None, closed, **QUIET)
-    left.then(None, js=_focus("#swap-review"))
+    left.then(None, js=_start_over("#swap-review"))
 
 
 def _wire_writes(portal: "Portal", snapshot: Snapshot, page: "Page", card: Card) -> list[Any]:
     """Swap and undo. The swap itself goes on when its page leaves: see `Swaps.apply`."""
 
-    def check(service: str, reason: str, plan: Plan | None) -> list[Any]:
-        fine = gr.validate(True, "")
-        return [fine, gr.validate(_is_given(reason), plain("admin.reason_needed")), fine]
+    def check(reason: str, *others: Any) -> list[Any]:
+        fine = [gr.validate(True, "")] * len(others)
+        return [gr.validate(_is_given(reason), plain("admin.reason_needed")), *fine]
 
     @guarded(portal)
     async def swap(
-        service: str, reason: str, plan: Plan | None, request: gr.Request
+        reason: str, service: str, plan: Plan | None, request: gr.Request
     ) -> tuple[Any, ...]:
         who = require(portal, request, Role.SWAPPER)
         if plan is None:
@@ -200,10 +204,10 @@ def _wire_writes(portal: "Portal", snapshot: Snapshot, page: "Page", card: Card)
         return *card_now, *NOTHING_UNDER_REVIEW, message, await shell.readiness(portal)
 
     everything = [*card.looked_at(), *card.under_review(), card.message, page.pill]
-    loud: dict[str, Any] = {**QUIET, "show_progress": "full", "show_progress_on": card.message}
+    loud: dict[str, Any] = {**QUIET, "show_progress": "minimal"}
     written = [
         card.apply.click(
-            swap, [card.service, card.reason, card.plan], everything, validator=check, **loud
+            swap, [card.reason, card.service, card.plan], everything, validator=check, **loud
         ),
         card.undo.click(undo, [card.service, card.seen], everything, **loud),
     ]
@@ -224,5 +228,14 @@ def _is_given(reason: str | None) -> bool:
 
 
 def _focus(selector: str) -> str:
-    """Page script: give the first of these the focus, once it is there."""
-    return f"() => setTimeout(() => document.querySelector('{selector}')?.focus(), 60)"
+    """Page script: the first of these that is there gets the focus."""
+    return f"() => {{ setTimeout(() => document.querySelector('{selector}')?.focus(), 60); }}"
+
+
+def _start_over(selector: str) -> str:
+    """Page script: empty the reason of an earlier review, then the focus."""
+    return (
+        "() => { const reason = document.querySelector('#swap-reason textarea');"
+        " if (reason) { reason.value = ''; reason.dispatchEvent(new Event('input')); }"
+        f" ({_focus(selector)})(); }}"
+    )
