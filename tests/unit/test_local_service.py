@@ -104,7 +104,9 @@ async def test_a_failed_load_changes_nothing_and_says_who_still_serves(tmp_path:
 
     models = (stubs.model(one), stubs.model(breaks, "broken"))
     async with serving(*models, state=tmp_path) as service:
-        with pytest.raises(ModelLoadError, match="broken could not be loaded: disk full; one still"):
+        with pytest.raises(
+            ModelLoadError, match="broken could not be loaded: disk full; one still"
+        ):
             await service.swap(ModelRecord(1, "broken"))
         answer = await service.predict(["a"], ASK)
         assert (answer.model, answer.revision) == ("one", 0)
