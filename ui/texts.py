@@ -57,6 +57,10 @@ TEXTS: dict[str, tuple[str, str]] = {
         "{count} documents from {name}, ranked together with the lines above.",
         "已从 {name} 读取 {count} 篇文档，将与上方各行一起排序。",
     ),
+    "rerank.from_file.one": (
+        "{count} document from {name}, ranked together with the lines above.",
+        "已从 {name} 读取 {count} 篇文档，将与上方各行一起排序。",
+    ),
     "rerank.top_n": ("Show top", "显示前几篇"),
     "rerank.threshold": ("Lowest score to show", "最低显示得分"),
     "rerank.instruction": ("Instruction", "任务指令"),
@@ -81,7 +85,12 @@ TEXTS: dict[str, tuple[str, str]] = {
         "{count} documents are hidden. Lower “Lowest score to show” in Options.",
         "已隐藏 {count} 篇文档。请在选项中调低“最低显示得分”。",
     ),
-    "rerank.shown": ("{shown} of {total} documents", "共 {total} 篇文档，显示 {shown} 篇"),
+    "rerank.lower_it.one": (
+        "{count} document is hidden. Lower “Lowest score to show” in Options.",
+        "已隐藏 {count} 篇文档。请在选项中调低“最低显示得分”。",
+    ),
+    "rerank.shown": ("{shown} of {count} documents", "共 {count} 篇文档，显示 {shown} 篇"),
+    "rerank.shown.one": ("{shown} of {count} document", "共 {count} 篇文档，显示 {shown} 篇"),
     "rerank.marks": ("underlined: words of the query", "下划线：查询中的词"),
     "rerank.rose": ("up {count} from where you put it", "比原位置上升 {count} 位"),
     "rerank.fell": ("down {count} from where you put it", "比原位置下降 {count} 位"),
@@ -90,14 +99,22 @@ TEXTS: dict[str, tuple[str, str]] = {
         "{count} of these are longer than the model reads; their ends did not count.",
         "其中 {count} 篇超出模型可读长度，末尾部分未参与评分。",
     ),
+    "rerank.were_cut.one": (
+        "{count} of these is longer than the model reads; its end did not count.",
+        "其中 {count} 篇超出模型可读长度，末尾部分未参与评分。",
+    ),
     "rerank.cut": ("end not read", "末尾未读"),
+    "rerank.below.one": (
+        "{count} more scored below {threshold} and is hidden.",
+        "另有 {count} 篇得分低于 {threshold}，已隐藏。",
+    ),
     "rerank.below": (
         "{count} more scored below {threshold} and are hidden.",
         "另有 {count} 篇得分低于 {threshold}，已隐藏。",
     ),
     "rerank.cleaned": (
-        "Characters that no model can read (NUL, broken surrogates) were replaced by �.",
-        "无法读取的字符（NUL、残缺的代理字符）已替换为 �。",
+        "Characters that are not text (NUL, halves of surrogate pairs) were removed.",
+        "已移除不属于文本的字符（NUL、残缺的代理字符）。",
     ),
     "rerank.ignored": (
         "The instruction was ignored: {model} does not follow one.",
@@ -125,6 +142,10 @@ TEXTS: dict[str, tuple[str, str]] = {
         "{model} 不支持指令，此处其他模型也不支持。",
     ),
     # the rerank tab: code
+    "rerank.code_left_out.one": (
+        "{count} document is left out here to keep this short; put it in.",
+        "为保持简短，此处省略了 {count} 篇文档，请自行补上。",
+    ),
     "rerank.code_left_out": (
         "{count} documents are left out here to keep this short; put them in.",
         "为保持简短，此处省略了 {count} 篇文档，请自行补上。",
@@ -270,7 +291,9 @@ TEXTS: dict[str, tuple[str, str]] = {
 
 
 def _read(key: str, values: dict[str, Any]) -> tuple[str, str]:
-    """A value may itself be (English, Chinese)."""
+    """A value may itself be (English, Chinese); `key.one` is said instead when `count` is 1."""
+    if values.get("count") == 1 and f"{key}.one" in TEXTS:
+        key = f"{key}.one"
     english, chinese = (
         sentence.format_map(
             {

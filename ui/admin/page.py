@@ -5,11 +5,12 @@ Everything it shows comes from one shared snapshot; every handler asks for its r
 """
 
 from html import escape
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import gradio as gr
 
 from backends.identity import Principal, Role
+from backends.portal import Portal
 from ui import shell
 from ui.admin import fleet, history, swap
 from ui.admin.snapshot import Snapshot, View
@@ -17,11 +18,8 @@ from ui.draw import heading, html
 from ui.guard import QUIET, guarded, require
 from ui.texts import label, say
 
-if TYPE_CHECKING:
-    from backends.portal import Portal
 
-
-def build(portal: "Portal") -> gr.Blocks:
+def build(portal: Portal) -> gr.Blocks:
     snapshot = Snapshot(portal)
     with shell.page(portal, "admin") as page:
         with gr.Row(elem_classes="q-bar"):
@@ -88,7 +86,7 @@ def draw(view: View, every: int) -> tuple[str, str, str, str]:
     )
 
 
-def signed_in(portal: "Portal", who: Principal) -> str:
+def signed_in(portal: Portal, who: Principal) -> str:
     """Who is signed in, with which roles, and the way out: a plain form, no handler."""
     root = escape(portal.settings.server.root_path.rstrip("/"))
     roles = ", ".join(sorted(who.roles))

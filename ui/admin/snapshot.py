@@ -8,13 +8,10 @@ import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from backends.ops.audit import Chain, Line
 from backends.ops.cluster import Reading, Series, Workload
-
-if TYPE_CHECKING:
-    from backends.portal import Portal
+from backends.portal import Portal
 
 FRESH_SECONDS = 1.5
 FIGURES = ("rps", "p95", "errors", "waiting")
@@ -34,7 +31,7 @@ class View:
 
 
 class Snapshot:
-    def __init__(self, portal: "Portal", clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, portal: Portal, clock: Callable[[], float] = time.monotonic) -> None:
         self._portal = portal
         self._clock = clock
         self._looking = asyncio.Lock()

@@ -7,7 +7,7 @@ drawn is in `receipts`; what a swap does is in `backends.ops.swap`.
 
 from collections.abc import Coroutine
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import gradio as gr
 
@@ -15,16 +15,14 @@ from backends.errors import NotFound, QuartetError
 from backends.identity import Role
 from backends.ops.cluster import Workload
 from backends.ops.swap import Plan, Receipt, review
+from backends.portal import Portal
 from ui import shell
 from ui.admin import receipts
 from ui.admin.snapshot import Snapshot
 from ui.draw import heading, html
 from ui.guard import QUIET, guarded, principal, require
+from ui.shell import Page
 from ui.texts import TEXTS, label, plain, say
-
-if TYPE_CHECKING:
-    from backends.portal import Portal
-    from ui.shell import Page
 
 LONGEST_REASON = 200  # the audit cuts there
 
@@ -64,14 +62,14 @@ class Card:
 NOTHING_UNDER_REVIEW = (gr.update(visible=False), "", None)
 
 
-def build(portal: "Portal", snapshot: Snapshot, page: "Page") -> tuple[Card, list[Any]]:
+def build(portal: Portal, snapshot: Snapshot, page: Page) -> tuple[Card, list[Any]]:
     """The card, wired, and the events that end a write. The caller runs `look` at the opening."""
     card = _components(portal)
     _wire_review(portal, snapshot, card)
     return card, _wire_writes(portal, snapshot, page, card)
 
 
-def _components(portal: "Portal") -> Card:
+def _components(portal: Portal) -> Card:
     names = list(portal.services)
     html(heading(say("admin.swap"), say("admin.swap_small")))
     with gr.Group(visible=len(names) > 1):
@@ -103,13 +101,13 @@ def _components(portal: "Portal") -> Card:
     )  # fmt: skip
 
 
-def _choices(portal: "Portal", service: str) -> list[tuple[str, str]]:
+def _choices(portal: Portal, service: str) -> list[tuple[str, str]]:
     models = portal.families[service].models.values()
     return [(model.title, model.name) for model in models if model.load is not None]
 
 
 async def look(
-    portal: "Portal", snapshot: Snapshot, service: str, request: gr.Request
+    portal: Portal, snapshot: Snapshot, service: str, request: gr.Request
 ) -> tuple[Any, ...]:
     """The card as it is for this caller: what runs, what there is, what they may."""
     workload = await _workload(snapshot, service)
@@ -137,7 +135,7 @@ async def _workload(snapshot: Snapshot, service: str) -> Workload:
     return found
 
 
-def _wire_review(portal: "Portal", snapshot: Snapshot, card: Card) -> None:
+def _wire_review(portal: Portal, snapshot: Snapshot, card: Card) -> None:
     @guarded(portal)
     async def other_service(service: str, request: gr.Request) -> tuple[Any, ...]:
         require(portal, request, Role.VIEWER)
@@ -174,7 +172,7 @@ def _wire_review(portal: "Portal", snapshot: Snapshot, card: Card) -> None:
     left.then(None, js=_start_over("#swap-review"))
 
 
-def _wire_writes(portal: "Portal", snapshot: Snapshot, page: "Page", card: Card) -> list[Any]:
+def _wire_writes(portal: Portal, snapshot: Snapshot, page: Page, card: Card) -> list[Any]:
     """Swap and undo. The swap itself goes on when its page leaves: see `Swaps.apply`."""
 
     def check(reason: str, *others: Any) -> list[Any]:
