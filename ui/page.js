@@ -223,5 +223,16 @@
       silent = silent || old;
     });
     document.body.classList.toggle('q-silent', silent);
+    if (silent) signedOut();
   }, 1000);
+  // Silent to this page, yet it answers: the sign-in has ended, and its page is a reload away.
+  let lookedAt = 0;
+  const signedOut = async () => {
+    if (Date.now() - lookedAt < 5000) return;
+    lookedAt = Date.now();
+    try {
+      const answer = await fetch(location.href, { method: 'HEAD', cache: 'no-store' });
+      if (answer.status === 401) location.reload();
+    } catch { /* really silent */ }
+  };
 })();

@@ -17,6 +17,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from backends.identity import COOKIE, Role
 from backends.portal import Portal
 from ui import shell
+from ui.admin import page as admin
 from ui.tabs import TABS
 from ui.texts import I18N, label
 from ui.theme import CSS, first_paint, theme
@@ -34,6 +35,7 @@ def public(portal: Portal) -> gr.Blocks:
 
 def mount(app: FastAPI, portal: Portal) -> FastAPI:
     """Put the pages on the parent: Admin first, because `/` would swallow it."""
+    _mount(app, admin.build(portal), "/admin", portal, auth_dependency=viewer(portal))
     _mount(app, public(portal), "/", portal)
     return app
 

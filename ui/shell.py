@@ -14,10 +14,11 @@ from typing import Any
 
 import gradio as gr
 
+from backends.identity import Role
 from backends.portal import Portal
 from backends.serving import State, Status
 from ui.draw import html
-from ui.guard import QUIET
+from ui.guard import QUIET, guarded, require
 from ui.tabs import TABS
 from ui.texts import TEXTS, both, label, plain, say
 
@@ -54,7 +55,7 @@ class Page:
 
     blocks: gr.Blocks
     pill: gr.HTML
-    refresh: Callable[[], Awaitable[str]]
+    refresh: Callable[..., Awaitable[str]]
     again: tuple[Any, ...]
 
 
@@ -83,7 +84,10 @@ def page(portal: Portal, current: str) -> Iterator[Page]:
         pressed = gr.Button(label("shell.ready"), visible="hidden", elem_id="q-again")
         again = (blocks.load, pressed.click)
 
-        async def refresh() -> str:
+        @guarded(portal)
+        async def refresh(request: gr.Request) -> str:
+            if current == "admin":
+                require(portal, request, Role.VIEWER)
             return await readiness(portal)
 
         gr.on(again, refresh, None, pill, **QUIET)
