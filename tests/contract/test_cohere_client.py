@@ -23,7 +23,7 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[cohere.Client]:
 
 def test_it_ranks(client: cohere.Client) -> None:
     answer = client.rerank(query="python read json file", documents=DOCUMENTS, top_n=2)
-    assert [result.index for result in answer.results][0] == 1
+    assert answer.results[0].index == 1
     assert len(answer.results) == 2
     assert answer.results[0].document is None
     assert answer.meta is not None

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -348,13 +349,17 @@ def test_a_refusal_comes_before_the_body_is_read(tmp_path: Path) -> None:
         head = b"POST /v1/rerank HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(body)
         with socket.create_connection((host, int(port))) as busy:
             busy.sendall(head + body)
-            running.wait_until(
-                lambda: client.get("/readyz").json()["services"]["rerank"]["waiting"] > 100,
-                "the queue never filled",
-            )
+
+            def waiting() -> int:
+                return int(client.get("/readyz").json()["services"]["rerank"]["waiting"])
+
+            running.wait_until(lambda: waiting() > 100, "the queue never filled")
+            before = waiting()
             with socket.create_connection((host, int(port)), timeout=20) as late:
                 late.sendall(b"POST /v1/rerank HTTP/1.1\r\nHost: x\r\nContent-Length: 999\r\n\r\n")
                 answer = late.recv(65536).decode()  # not one byte of the body was sent
+            said = re.search(r"busy: (\d+) items wait", answer)
+            assert said is not None
+            assert waiting() <= int(said[1]) <= before
         assert answer.startswith("HTTP/1.1 429")
         assert "retry-after: " in answer.lower()
-        assert "items wait" in answer
