@@ -44,6 +44,10 @@ class BadInput(QuartetError):
         super().__init__(text, zh=zh)
         self.field = field
 
+    def for_programs(self) -> str:
+        """With the field's name in front, unless the sentence has it: there is no label beside."""
+        return self.text if self.field in self.text else f"{self.field}: {self.text}"
+
 
 class SignInNeeded(QuartetError):
     status = 401

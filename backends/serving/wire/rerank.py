@@ -77,7 +77,7 @@ class RerankShape:
         )
         instruction = (asked.instruction or "").strip()
         pairs = tuple(Pair(asked.query, text, texts, instruction) for text in texts)
-        warnings = _warnings(asked, sent.cleaned)
+        warnings = _warnings(asked, sent)
         return Question(pairs, partial(_write, asked, pairs, warnings, terms), asked.timeout)
 
 
@@ -98,11 +98,7 @@ def _check(asked: RerankRequest, terms: Terms) -> None:
             f"documents holds {len(asked.documents)}; send at most {most} at once.",
             field="documents",
         )
-    if asked.model is not None and asked.model != terms.loaded:
-        raise BadInput(
-            f"model {asked.model[:80]!r} is not loaded here; this service runs {terms.loaded}.",
-            field="model",
-        )
+    terms.check_model(asked.model)
 
 
 def _text_of(document: str | dict[str, Any], n: int, rank_fields: list[str] | None) -> str:
@@ -143,10 +139,8 @@ def _no_pictures(where: str) -> BadInput:
     )
 
 
-def _warnings(asked: RerankRequest, cleaned: list[str]) -> list[str]:
-    said = []
-    if cleaned:
-        said.append(f"Characters that are not text were removed from {listed(cleaned)}.")
+def _warnings(asked: RerankRequest, sent: Sent) -> list[str]:
+    said = sent.warnings()
     for field in ("max_chunks_per_doc", "max_tokens_per_doc"):
         if getattr(asked, field) is not None:
             said.append(f"{field} has no effect: the model decides how much it reads.")
