@@ -13,11 +13,23 @@ from typing import Any
 
 import gradio as gr
 
+from backends.engines.translate.languages import LANGUAGES
 from backends.errors import BadInput
 from backends.families import FAMILIES
 
+NEEDS = " · "  # stands in the label of a language that the loaded model does not know
+
+
 TEXTS: dict[str, tuple[str, str]] = {
     **{f"tab.{family.name}": family.title for family in FAMILIES.values()},
+    **{f"language.{each.code}": (each.name, each.chinese) for each in LANGUAGES.values()},
+    **{
+        f"language.{each.code}.needs": (
+            f"{each.name}{NEEDS}needs another model",
+            f"{each.chinese}{NEEDS}需要其他模型",
+        )
+        for each in LANGUAGES.values()
+    },
     # the shell
     "shell.purpose": ("{verbs} on your own hardware", "在自己的硬件上{verbs}"),
     "shell.ready": ("Ready", "就绪"),
@@ -120,6 +132,42 @@ TEXTS: dict[str, tuple[str, str]] = {
         "The instruction was ignored: {model} does not follow one.",
         "任务指令未生效：{model} 不支持指令。",
     ),
+    # the translate tab
+    "translate.source": ("From", "源语言"),
+    "translate.target": ("To", "目标语言"),
+    "translate.detect": ("Detect language", "自动检测"),
+    "translate.text": ("Text", "原文"),
+    "translate.text_hint": ("Type or paste text", "输入或粘贴文本"),
+    "translate.result": ("Translation", "译文"),
+    "translate.go": ("Translate", "翻译"),
+    "translate.swap": ("Swap sides", "互换"),
+    "translate.example_story": ("A story", "一段往事"),
+    "translate.example_back": ("From Portuguese", "葡萄牙语原文"),
+    "translate.example_kept": ("Placeholders and links", "占位符与链接"),
+    "translate.start": (
+        "The translation appears here sentence by sentence.",
+        "译文会逐句显示在这里。",
+    ),
+    "translate.done": (
+        "{count} characters · {model} · {milliseconds} ms",
+        "{count} 个字符 · {model} · {milliseconds} 毫秒",
+    ),
+    "translate.found": ("found: {language}", "检测到：{language}"),
+    "translate.neural": ("neural", "神经网络"),
+    "translate.rules": ("rules", "规则"),
+    "translate.needs": (
+        "{language} needs {models}. This version does not load them yet: they need a GPU, and a "
+        "coming version brings the loader.",
+        "{language}需要 {models}。此版本尚不能加载它们：需要 GPU，其加载器将在后续版本中提供。",
+    ),
+    "translate.needs_pair": (
+        "{model} has no way from {source} to {target} here. {models} would.",
+        "{model} 在此无法从{source}译为{target}，{models} 可以。",
+    ),
+    "translate.code_left_out": (
+        "{count} characters are left out here to keep this short; put them in.",
+        "为保持简短，此处省略了 {count} 个字符，请自行补上。",
+    ),
     # the loaded model
     "model.runs_on": ("{model} on {device}", "{model}，运行于 {device}"),
     "model.none": ("No model is loaded.", "当前没有已加载的模型。"),
@@ -129,6 +177,11 @@ TEXTS: dict[str, tuple[str, str]] = {
         "还可使用：{model}（{about}），可在运维页切换。",
     ),
     "model.cannot_load": (
+        "Not in this version: {model} ({about}). They need a {device} and a loader, which a "
+        "coming version brings.",
+        "此版本尚不支持：{model}（{about}）。它们需要 {device}，其加载器将在后续版本中提供。",
+    ),
+    "model.cannot_load.one": (
         "Not in this version: {model} ({about}). It needs a {device} and a loader, which a coming "
         "version brings.",
         "此版本尚不支持：{model}（{about}）。它需要 {device}，其加载器将在后续版本中提供。",

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from backends.portal import Portal
-from ui.tabs import rerank
+from ui.tabs import rerank, translate
 
 if TYPE_CHECKING:
     from ui.shell import Page
@@ -25,4 +25,5 @@ class Tab:
 
 TABS: dict[str, Tab] = {
     "rerank": Tab(verb=("rank documents", "为文档排序"), build=rerank.build),
+    "translate": Tab(verb=("translate texts", "翻译文本"), build=translate.build),
 }

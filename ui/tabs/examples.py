@@ -3,6 +3,7 @@ What the tabs offer to try, one click from an answer worth looking at.
 
 Rerank: the first is filled in when the page opens. In it the wrong documents share words with the
 query and the right ones share none; a test asks the real model which of them win.
+Translate: texts that the embedded translator does well; a test looks for the words that show it.
 """
 
 from dataclasses import dataclass
@@ -70,5 +71,40 @@ RERANK = (
             "The speed of wildfires depends on the wind.",
             "Leopards and pumas rarely share a territory.",
         ),
+    ),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Translated:
+    """A text to translate; `key` names its button."""
+
+    key: str
+    text: str
+    source: str
+    target: str
+
+
+TRANSLATE = (
+    Translated(
+        "translate.example_story",
+        "My grandmother always said that rain on a wedding day brings good luck. It rained all "
+        "day at mine, and we have been happy for thirty years.",
+        "en",
+        "pt",
+    ),
+    Translated(
+        "translate.example_back",
+        "O quarteto afinou em silêncio antes que as luzes se apagassem.\n\n"
+        "A minha avó dizia sempre que chuva no dia do casamento traz sorte.",
+        "auto",
+        "en",
+    ),
+    Translated(
+        "translate.example_kept",
+        "Hello {name}, your order #4521 will arrive on Friday. "
+        "Track it at https://example.org/orders/4521 😀",
+        "en",
+        "pt",
     ),
 )
