@@ -13,6 +13,7 @@ from typing import Any
 
 import gradio as gr
 
+from backends.errors import BadInput
 from backends.families import FAMILIES
 
 TEXTS: dict[str, tuple[str, str]] = {
@@ -46,12 +47,263 @@ TEXTS: dict[str, tuple[str, str]] = {
         "Your sign-in lacks the role {role}, which this needs.",
         "此操作需要 {role} 角色，您的账号没有该角色。",
     ),
+    # the rerank tab: what one fills in
+    "rerank.query": ("Query", "查询"),
+    "rerank.query_hint": ("What are you looking for?", "想找什么？"),
+    "rerank.documents": ("Documents, one a line", "文档（每行一篇）"),
+    "rerank.documents_hint": ("Paste texts here, one a line", "在此粘贴文本，每行一篇"),
+    "rerank.file": ("Or a file: .txt, .csv or .jsonl", "或上传文件：.txt、.csv 或 .jsonl"),
+    "rerank.from_file": (
+        "{count} documents from {name}, ranked together with the lines above.",
+        "已从 {name} 读取 {count} 篇文档，将与上方各行一起排序。",
+    ),
+    "rerank.from_file.one": (
+        "{count} document from {name}, ranked together with the lines above.",
+        "已从 {name} 读取 {count} 篇文档，将与上方各行一起排序。",
+    ),
+    "rerank.top_n": ("Show top", "显示前几篇"),
+    "rerank.threshold": ("Lowest score to show", "最低显示得分"),
+    "rerank.instruction": ("Instruction", "任务指令"),
+    "rerank.instruction_hint": (
+        "What counts as a good match, in a sentence",
+        "用一句话说明怎样才算匹配",
+    ),
+    "rerank.go": ("Rank documents", "开始排序"),
+    "rerank.examples": ("Try", "试试"),
+    "rerank.example_meaning": ("Meaning over words", "重含义，轻字面"),
+    "rerank.example_chinese": ("In Chinese", "中文"),
+    "rerank.example_across": ("Across languages", "跨语言"),
+    "rerank.example_hard": ("A hard one", "有难度的"),
+    # the rerank tab: what it answers
+    "rerank.nothing_yet": ("No ranking yet", "尚未排序"),
+    "rerank.start": (
+        "An example is filled in: press Rank documents, or put in your own texts.",
+        "示例已填好：点击“开始排序”，或换成您自己的文本。",
+    ),
+    "rerank.none_above": ("Nothing scored {threshold} or more", "没有文档的得分达到 {threshold}"),
+    "rerank.lower_it": (
+        "{count} documents are hidden. Lower “Lowest score to show” in Options.",
+        "已隐藏 {count} 篇文档。请在选项中调低“最低显示得分”。",
+    ),
+    "rerank.lower_it.one": (
+        "{count} document is hidden. Lower “Lowest score to show” in Options.",
+        "已隐藏 {count} 篇文档。请在选项中调低“最低显示得分”。",
+    ),
+    "rerank.shown": ("{shown} of {count} documents", "共 {count} 篇文档，显示 {shown} 篇"),
+    "rerank.shown.one": ("{shown} of {count} document", "共 {count} 篇文档，显示 {shown} 篇"),
+    "rerank.marks": ("underlined: words of the query", "下划线：查询中的词"),
+    "rerank.rose": ("up {count} from where you put it", "比原位置上升 {count} 位"),
+    "rerank.fell": ("down {count} from where you put it", "比原位置下降 {count} 位"),
+    "rerank.stayed": ("where you put it", "位置未变"),
+    "rerank.were_cut": (
+        "{count} of these are longer than the model reads; their ends did not count.",
+        "其中 {count} 篇超出模型可读长度，末尾部分未参与评分。",
+    ),
+    "rerank.were_cut.one": (
+        "{count} of these is longer than the model reads; its end did not count.",
+        "其中 {count} 篇超出模型可读长度，末尾部分未参与评分。",
+    ),
+    "rerank.cut": ("end not read", "末尾未读"),
+    "rerank.below.one": (
+        "{count} more scored below {threshold} and is hidden.",
+        "另有 {count} 篇得分低于 {threshold}，已隐藏。",
+    ),
+    "rerank.below": (
+        "{count} more scored below {threshold} and are hidden.",
+        "另有 {count} 篇得分低于 {threshold}，已隐藏。",
+    ),
+    "rerank.cleaned": (
+        "Characters that are not text (NUL, halves of surrogate pairs) were removed.",
+        "已移除不属于文本的字符（NUL、残缺的代理字符）。",
+    ),
+    "rerank.ignored": (
+        "The instruction was ignored: {model} does not follow one.",
+        "任务指令未生效：{model} 不支持指令。",
+    ),
+    # the loaded model
+    "model.runs_on": ("{model} on {device}", "{model}，运行于 {device}"),
+    "model.none": ("No model is loaded.", "当前没有已加载的模型。"),
+    "model.still_loading": ("One is on its way.", "正在加载。"),
+    "model.can_load": (
+        "Also here: {model} ({about}). Admin can swap to it.",
+        "还可使用：{model}（{about}），可在运维页切换。",
+    ),
+    "model.cannot_load": (
+        "Not in this version: {model} ({about}). It needs a {device} and a loader, which a coming "
+        "version brings.",
+        "此版本尚不支持：{model}（{about}）。它需要 {device}，其加载器将在后续版本中提供。",
+    ),
+    "model.lacks.instruction": (
+        "{model} does not follow instructions. {others} does.",
+        "{model} 不支持指令，{others} 支持。",
+    ),
+    "model.nobody.instruction": (
+        "{model} does not follow instructions, nor does any other model here.",
+        "{model} 不支持指令，此处其他模型也不支持。",
+    ),
+    # the rerank tab: code
+    "rerank.code_left_out.one": (
+        "{count} document is left out here to keep this short; put it in.",
+        "为保持简短，此处省略了 {count} 篇文档，请自行补上。",
+    ),
+    "rerank.code_left_out": (
+        "{count} documents are left out here to keep this short; put them in.",
+        "为保持简短，此处省略了 {count} 篇文档，请自行补上。",
+    ),
+    "rerank.python": ("Python, standard library only", "Python，仅用标准库"),
+    # the rerank tab: what to fix
+    "rerank.no_query": ("Enter a query", "请输入查询"),
+    "rerank.no_documents": ("Enter at least one document", "请至少输入一篇文档"),
+    "rerank.too_long": (
+        "{found} characters; at most {most} are read. Shorten it.",
+        "共 {found} 个字符，最多 {most} 个，请缩短。",
+    ),
+    "rerank.too_many": (
+        "{found} documents; at most {most} are ranked at once. Remove some.",
+        "共 {found} 篇文档，一次最多 {most} 篇，请减少。",
+    ),
+    "rerank.bad_top_n": ("Enter a whole number, 1 or more", "请输入不小于 1 的整数"),
+    "rerank.file_kind": (
+        "{name} is no .txt, .csv or .jsonl file",
+        "{name} 不是 .txt、.csv 或 .jsonl 文件",
+    ),
+    "rerank.not_utf8": (
+        "{name} is not UTF-8 text; save it as UTF-8 and drop it again",
+        "{name} 不是 UTF-8 文本，请另存为 UTF-8 后重新上传",
+    ),
+    "rerank.empty_file": ("{name} holds no documents", "{name} 中没有文档"),
+    "rerank.bad_line": (
+        "Line {line} of {name} cannot be read as a document",
+        "{name} 第 {line} 行无法读取为文档",
+    ),
+    "rerank.file_gone": (
+        "The file is no longer here; drop it again",
+        "文件已失效，请重新上传",
+    ),
+    # Admin
+    "admin.signed_in": ("{name} · {roles}", "{name} · {roles}"),
+    "admin.sign_out": ("Sign out", "退出登录"),
+    "admin.every": ("Refresh", "刷新"),
+    "admin.every_2": ("2 s", "2 秒"),
+    "admin.every_5": ("5 s", "5 秒"),
+    "admin.every_15": ("15 s", "15 秒"),
+    "admin.every_0": ("Off", "关闭"),
+    "admin.updated_1": ("Updated", "更新于"),
+    "admin.updated_2": ("s ago", "秒前"),
+    "admin.silent": (
+        "The portal is silent. Nothing can be changed until it answers.",
+        "服务器没有响应。恢复之前无法进行更改。",
+    ),
+    "admin.old_figures": ("The figures are {seconds} s old.", "指标是 {seconds} 秒前的数据。"),
+    "admin.rps": ("Requests", "请求"),
+    "admin.p95": ("p95 latency", "p95 延迟"),
+    "admin.errors": ("Errors", "错误"),
+    "admin.waiting": ("Waiting", "排队"),
+    "admin.worst": ("(worst service)", "（最差的服务）"),
+    "admin.ago": ("vs 5 min ago", "较 5 分钟前"),
+    "admin.no_value": ("no requests in the last minute", "最近一分钟没有请求"),
+    "admin.no_change_known": ("no figure from 5 min ago", "5 分钟前没有数据"),
+    "admin.running": ("Running", "运行中"),
+    "admin.pending": ("Loading", "加载中"),
+    "admin.failed": ("Failed", "失败"),
+    "admin.terminating": ("Shutting down", "正在关闭"),
+    "admin.revision": ("revision", "修订"),
+    "admin.revision_label": ("Revision", "修订"),
+    "admin.in_flight": ("In flight:", "处理中："),
+    "admin.this_process": ("in this process", "在本进程中"),
+    "admin.loads": (
+        "Loading {model} beside the model that serves.",
+        "正在加载 {model}，当前模型继续服务。",
+    ),
+    "admin.behind": (
+        "The record names {wanted}; {model} still serves.",
+        "记录中是 {wanted}，目前仍由 {model} 提供服务。",
+    ),
+    "admin.swap": ("Swap model", "更换模型"),
+    "admin.swap_small": ("takes effect on live requests", "对线上请求立即生效"),
+    "admin.service": ("Service", "服务"),
+    "admin.model": ("Model", "模型"),
+    "admin.runs_now": ("Runs now", "正在运行"),
+    "admin.licence": ("Licence", "许可证"),
+    "admin.source": ("Source", "来源"),
+    "admin.runs_on": ("Runs on", "运行于"),
+    "admin.territory": ("Territory", "适用地区"),
+    "admin.known": (
+        "Known, and not loadable in this version: {models}.",
+        "本版本已收录但暂不能加载：{models}。",
+    ),
+    "admin.lacks": (
+        "You may look and not swap: your sign-in lacks the role {role}.",
+        "您可以查看但不能更换模型：您的账号没有 {role} 角色。",
+    ),
+    "admin.no_service": ("There is no service {name}.", "没有名为 {name} 的服务。"),
+    "admin.review": ("Review change", "查看变更"),
+    "admin.confirm": ("Confirm change to", "确认变更："),
+    "admin.reason": ("Reason (kept in the audit)", "原因（保存在审计记录中）"),
+    "admin.reason_needed": ("Give a reason", "请填写原因"),
+    "admin.cancel": ("Cancel", "取消"),
+    "admin.apply": ("Swap model", "更换模型"),
+    "admin.undo": ("Undo the last swap", "撤销上次更换"),
+    "admin.nothing_reviewed": ("Review the change first.", "请先查看变更。"),
+    "admin.goes_on": (
+        "You may leave this page while it loads: the swap goes on.",
+        "加载期间可以离开此页面，更换会继续进行。",
+    ),
+    "admin.swapped": (
+        "{service} now runs {model}, revision {revision}.",
+        "{service} 现在运行 {model}，修订 {revision}。",
+    ),
+    "admin.was_undone": (
+        "{service} was not swapped to {asked}; the record names {model} again, "
+        "revision {revision}.",
+        "{service} 未能更换为 {asked}；记录已恢复为 {model}，修订 {revision}。",
+    ),
+    "admin.meanwhile": (
+        "It took {took}. Requests meanwhile: {answered}, of them failed: {failed}.",
+        "用时 {took}。期间请求 {answered} 个，其中失败 {failed} 个。",
+    ),
+    "admin.never_swapped": ("Nobody has swapped this model yet.", "尚未更换过模型。"),
+    "admin.last": (
+        "Last change: {model}, revision {revision}, by {by}, {when}. Before it: {previous}.",
+        "上次更改：{model}，修订 {revision}，操作人 {by}，{when}。之前：{previous}。",
+    ),
+    "admin.history": ("Audit", "审计记录"),
+    "admin.chain_intact": ("Chain intact, {lines} lines", "哈希链完整，共 {lines} 行"),
+    "admin.chain_broken": ("Broken at line {line}: {why}", "第 {line} 行处断裂：{why}"),
+    "admin.no_history": ("Nothing was changed yet", "尚无更改"),
+    "admin.no_history_hint": (
+        "Every change is kept here: who, when, from what to what, and why.",
+        "每次更改都会记录在此：操作人、时间、前后内容和原因。",
+    ),
+    "admin.time": ("Time (UTC)", "时间 (UTC)"),
+    "admin.outcome": ("Outcome", "结果"),
+    "admin.object": ("Service", "服务"),
+    "admin.change": ("Change and reason", "变更与原因"),
+    "admin.by": ("by {user} ({role})", "操作人：{user}（{role}）"),
+    "admin.done": ("Done", "已完成"),
+    "admin.undone": ("Undone", "已恢复"),
+    "admin.refused": ("Refused", "已拒绝"),
+    "admin.failed_change": ("Failed", "失败"),
+    "admin.interrupted": ("Interrupted", "已中断"),
+    "admin.under_way": ("Under way", "进行中"),
+    "admin.recovered": ("Recovered", "已修复"),
 }
 
 
 def _read(key: str, values: dict[str, Any]) -> tuple[str, str]:
-    english, chinese = TEXTS[key]
-    return english.format_map(values), chinese.format_map(values)
+    """A value may itself be (English, Chinese); `key.one` is said instead when `count` is 1."""
+    if values.get("count") == 1 and f"{key}.one" in TEXTS:
+        key = f"{key}.one"
+    english, chinese = (
+        sentence.format_map(
+            {
+                name: value[at] if isinstance(value, tuple) else value
+                for name, value in values.items()
+            }
+        )
+        for at, sentence in enumerate(TEXTS[key])
+    )
+    return english, chinese
 
 
 I18N = gr.I18n(
@@ -88,3 +340,9 @@ def plain(key: str, **values: Any) -> str:
 
 def beside(english: str, chinese: str) -> str:
     return f"{english} / {chinese}" if chinese else english
+
+
+def refusal(key: str, field: str, **values: Any) -> BadInput:
+    """What is wrong with a field, ready to raise."""
+    english, chinese = _read(key, values)
+    return BadInput(english, zh=chinese, field=field)

@@ -41,7 +41,12 @@ class Engine(Protocol[In, Out]):
 
 @dataclass(frozen=True, slots=True)
 class Capabilities:
-    """What the loaded model can serve; a control that it lacks is disabled and says who can."""
+    """
+    What the loaded model can serve; a control that it lacks is disabled and says who can.
+
+    An engine that learns at load what it can do on this machine has a `capabilities` attribute;
+    it goes before its Model's.
+    """
 
     instruction: bool = False
     picture_query: bool = False
@@ -49,6 +54,12 @@ class Capabilities:
     streaming: bool = False
     premise: bool = False
     languages: tuple[str, ...] = ()
+    pairs: tuple[tuple[str, str], ...] = ()  # (source, target); none: every pair of `languages`
+    glossary: bool = False
+    context: bool = False
+    style: bool = False
+    delimiters: bool = False
+    html: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +67,8 @@ class Model:
     """
     One model of a family. `load` is None for a model that we know of and that this version
     cannot load. `about` and `limits` are (English, Chinese): what the page says of it.
+    `threads` may run it at once. `batch_tokens` caps a batch below the settings' cap, for a
+    model that gains nothing from large ones and would only hold up those who left.
     """
 
     name: str
@@ -70,4 +83,5 @@ class Model:
     embedded: bool = False
     device: str = "CPU"
     threads: int = 1
+    batch_tokens: int = 1_000_000
     capabilities: Capabilities = field(default_factory=Capabilities)

@@ -11,9 +11,11 @@ import orjson
 from fastapi import FastAPI, Request
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
+from starlette.routing import Match
 
 from backends.errors import QuartetError
 
+METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 SORRY = "Something went wrong on our side; the log knows more under this request id."
 
 
@@ -22,22 +24,25 @@ def json_response(value: object, status: int = 200, **headers: str) -> Response:
 
 
 def error_response(error: Exception, request_id: str) -> Response:
-    known = isinstance(error, QuartetError)
     status = error.status if isinstance(error, QuartetError) else 500
-    body = {
-        "error": error.text if isinstance(error, QuartetError) else SORRY,
-        "error_type": type(error).__name__ if known else "InternalError",
-        "request_id": request_id,
-    }
     headers = {}
     if isinstance(error, QuartetError) and error.retry_after is not None:
         headers["retry-after"] = str(max(1, math.ceil(error.retry_after)))
     if status == 401:
         headers["www-authenticate"] = "Bearer"
-    return json_response(body, status, **headers)
+    return json_response(error_body(error, request_id), status, **headers)
 
 
-def unfinished(error: Exception) -> bool:
+def error_body(error: Exception, request_id: str) -> dict[str, str]:
+    known = isinstance(error, QuartetError)
+    return {
+        "error": error.text if isinstance(error, QuartetError) else SORRY,
+        "error_type": type(error).__name__ if known else "InternalError",
+        "request_id": request_id,
+    }
+
+
+def on_purpose(error: Exception) -> bool:
     """Is it on purpose, so that no trace belongs into the log?"""
     return isinstance(error, QuartetError)
 
@@ -45,18 +50,37 @@ def unfinished(error: Exception) -> bool:
 def add_error_answers(app: FastAPI) -> None:
     """Every error of our own routes in our shape, unknown paths and methods too."""
 
-    async def on_purpose(request: Request, error: Exception) -> Response:
+    async def known(request: Request, error: Exception) -> Response:
         return error_response(error, request.state.request_id)
 
     async def unknown(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
         phrase = HTTPStatus(error.status_code).phrase
+        told = "no such route" if error.status_code == 404 else phrase.lower()
         body = {
-            "error": f"{phrase}: {request.method} {request.url.path} is not a route here.",
+            "error": f"{request.method} {request.url.path}: {told}; /docs lists them all.",
             "error_type": phrase.title().replace(" ", ""),
             "request_id": request.state.request_id,
         }
         return json_response(body, error.status_code, **dict(error.headers or {}))
 
-    app.add_exception_handler(QuartetError, on_purpose)
+    app.add_exception_handler(QuartetError, known)
     app.add_exception_handler(HTTPException, unknown)
+
+
+def add_unknown_routes(app: FastAPI) -> None:
+    """Below our prefixes nothing is the page's: what no route took is 404, or 405 with Allow."""
+    ours = list(app.router.routes)
+
+    async def nowhere(request: Request) -> Response:
+        allowed: set[str] = set()
+        for route in ours:
+            match, _ = route.matches(request.scope)
+            if match is Match.PARTIAL:
+                allowed |= getattr(route, "methods", None) or set()
+        if allowed:
+            raise HTTPException(405, headers={"allow": ", ".join(sorted(allowed))})
+        raise HTTPException(404)
+
+    for prefix in ("/v1", "/internal"):
+        app.add_route(f"{prefix}/{{path:path}}", nowhere, methods=METHODS, include_in_schema=False)
