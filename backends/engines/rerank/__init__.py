@@ -89,9 +89,7 @@ MODELS: dict[str, Model] = {
             source="vec-ai/lychee-rerank-mm",
             about=("Texts and pictures, follows an instruction", "支持文本与图片，可遵循指令"),
             device="GPU",
-            capabilities=Capabilities(
-                instruction=True, picture_query=True, picture_documents=True
-            ),
+            capabilities=Capabilities(instruction=True, picture_query=True, picture_documents=True),
         ),
     )
 }
