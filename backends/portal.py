@@ -7,6 +7,7 @@ from backends.families import Family
 from backends.identity import Identity
 from backends.ops.audit import Audit
 from backends.ops.cluster import Cluster, Metrics
+from backends.ops.swap import Swaps
 from backends.serving import ModelService
 from backends.settings import Settings
 from backends.telemetry import Instruments
@@ -22,3 +23,4 @@ class Portal:
     cluster: Cluster
     metrics: Metrics
     audit: Audit
+    swaps: Swaps

@@ -6,7 +6,7 @@ a Kubernetes cluster fits the same page.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Generic, Protocol, TypeVar
 
 from backends.engines import Capabilities
@@ -61,7 +61,7 @@ class Workload:
     record: ModelRecord
     bounds: Bounds | None = None
     models: tuple[str, ...] = ()  # that it can be swapped to
-    capabilities: Capabilities = Capabilities()
+    capabilities: Capabilities = field(default_factory=Capabilities)
     in_flight: int = 0
     loading: str = ""
 

@@ -60,8 +60,8 @@ MODELS: dict[str, Model] = {
                 "Finds documents on the query's topic in about 100 languages. It does not follow "
                 "instructions, reads at most 512 tokens of a document, and its scores are not "
                 "calibrated across subjects.",
-                "可用约 100 种语言找出与查询主题相关的文档。它不理解指令，每篇文档最多读取 512 个词元，"
-                "且不同主题之间的得分不可比较。",
+                "可用约 100 种语言找出与查询主题相关的文档。它不理解指令，"
+                "每篇文档最多读取 512 个词元，且不同主题之间的得分不可比较。",
             ),
             embedded=True,
             threads=4,
@@ -76,7 +76,8 @@ MODELS: dict[str, Model] = {
             limits=(
                 "Counts the query's words in each document, rare words for more. "
                 "It knows no meaning and no synonyms.",
-                "统计查询中的词在每篇文档里出现的次数，越罕见的词权重越高。它不理解含义，也不识别同义词。",
+                "统计查询中的词在每篇文档里出现的次数，越罕见的词权重越高。"
+                "它不理解含义，也不识别同义词。",
             ),
             embedded=True,
             threads=4,

@@ -1,0 +1,285 @@
+"""
+A swap: another model for a service, reviewed, written, converged to, and undone if it fails.
+
+`review` is pure: what would change, in sentences. `Swaps` carries a plan out, step by step:
+intent in the audit, the record (the truth changes first), the roll, the outcome. A model that
+cannot be loaded puts the old one's name back into the record. Every swap ends in a receipt.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from backends.engines import Capabilities, Model
+from backends.errors import BadInput, Conflict, NotFound, QuartetError, Unavailable
+from backends.families import Family
+from backends.identity import Principal, Role
+from backends.ops.audit import Audit
+from backends.ops.cluster import Cluster, Ref, Workload
+from backends.ops.figures import Counts, read_counts
+from backends.serving.record import ModelRecord
+from backends.telemetry import Instruments, request_id
+
+log = logging.getLogger(__name__)
+
+Sentence = tuple[str, str]
+"""English, Chinese."""
+
+_ABILITIES: dict[str, Sentence] = {
+    "instruction": ("following an instruction", "按指令排序"),
+    "picture_query": ("a picture as the query", "以图片作为查询"),
+    "picture_documents": ("pictures as documents", "以图片作为文档"),
+    "streaming": ("answers that stream", "流式输出"),
+    "premise": ("a premise of its own", "自定义前提"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A reviewed swap. `before` is the record that the person saw; it must still stand."""
+
+    ref: Ref
+    before: ModelRecord
+    model: str
+    consequences: tuple[Sentence, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """
+    How a swap ended. `after` is the record that stands now; `undone` says why it names the old
+    model again, or is "". `answered` and `failed` count the service's requests meanwhile.
+    """
+
+    ref: Ref
+    before: ModelRecord
+    after: ModelRecord
+    asked: str
+    undone: str
+    reason: str
+    seconds: float
+    answered: int
+    failed: int
+
+
+def review(workload: Workload, model: str, families: Mapping[str, Family]) -> Plan:
+    """What swapping the workload to the model would do. Raises BadInput or Conflict."""
+    name = workload.ref.name
+    models = families[name].models
+    if model not in models:
+        raise BadInput(
+            f"{name} has no model called {model}.",
+            zh=f"{name} 没有名为 {model} 的模型。",
+            field="model",
+        )
+    new, old = models[model], models.get(workload.record.model)
+    if workload.loading:
+        raise Conflict(
+            f"{name} is loading {workload.loading} now. Wait for it, then review.",
+            zh=f"{name} 正在加载 {workload.loading}，请等待完成后再查看。",
+        )
+    if new is old and _runs(workload):
+        raise BadInput(
+            f"{name} already runs {model}.", zh=f"{name} 已在运行 {model}。", field="model"
+        )
+    if new.load is None:
+        raise BadInput(
+            f"This version knows {model} and cannot load it.",
+            zh=f"本版本认识 {model}，但还不能加载它。",
+            field="model",
+        )
+    return Plan(workload.ref, workload.record, model, tuple(_consequences(name, old, new)))
+
+
+def previous(workload: Workload, families: Mapping[str, Family]) -> Plan:
+    """The plan that goes back to the model before this one. Raises BadInput without one."""
+    if not workload.record.previous:
+        raise BadInput(
+            f"{workload.ref.name} has no earlier model to go back to.",
+            zh=f"{workload.ref.name} 没有可以恢复的先前模型。",
+        )
+    return review(workload, workload.record.previous, families)
+
+
+class Swaps:
+    """Carries plans out. A swap goes on when the page that asked for it leaves."""
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        audit: Audit,
+        instruments: Instruments,
+        families: Mapping[str, Family],
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._cluster = cluster
+        self._audit = audit
+        self._registry = instruments.registry
+        self._families = families
+        self._clock = clock
+        self._running: set[asyncio.Task[Receipt]] = set()
+
+    async def apply(self, plan: Plan, *, reason: str, who: Principal) -> Receipt:
+        """
+        Raises BadInput without a reason, Conflict when the record moved since the review, and
+        Unavailable when the audit cannot be written; then nothing is changed. A model that
+        cannot be loaded is no error here: the receipt says that it was undone, and why.
+        """
+        if not reason.strip():
+            raise BadInput(
+                "Give a reason; it is kept in the audit.",
+                zh="请填写原因，它会保存在审计记录中。",
+                field="reason",
+            )
+        task = asyncio.create_task(self._audited(plan, reason, who))
+        self._running.add(task)
+        task.add_done_callback(self._ended)
+        return await asyncio.shield(task)
+
+    async def undo(self, ref: Ref, *, seen: int, who: Principal) -> Receipt:
+        """Go back to the model before revision `seen`; Conflict if that no longer stands."""
+        reading = await self._cluster.workloads()
+        workload = next((w for w in reading.value if w.ref == ref), None)
+        if workload is None:
+            raise NotFound(f"There is no service {ref.name}.", zh=f"没有名为 {ref.name} 的服务。")
+        if workload.record.revision != seen:
+            raise Conflict(
+                f"{ref.name} was changed meanwhile: now {workload.record.model}, "
+                f"revision {workload.record.revision}. Review again.",
+                zh=f"{ref.name} 已被更改：现在是 {workload.record.model}，"
+                f"修订 {workload.record.revision}。请重新查看。",
+            )
+        plan = previous(workload, self._families)
+        return await self.apply(plan, reason=f"Undo of revision {seen}", who=who)
+
+    async def _audited(self, plan: Plan, reason: str, who: Principal) -> Receipt:
+        name = f"{plan.ref.context}/{plan.ref.name}"
+        change = await asyncio.to_thread(
+            self._audit.intent,
+            user=who.subject,
+            role=Role.SWAPPER,
+            object=name,
+            before=f"{plan.before.model}, revision {plan.before.revision}",
+            after=f"{plan.model}, revision {plan.before.revision + 1}",
+            reason=reason,
+            request_id=request_id.get(),
+        )
+        outcome = "failed: stopped before its end"
+        try:
+            receipt = await self._carry_out(plan, reason, who)
+            outcome = f"undone: {receipt.undone}" if receipt.undone else "done"
+        except QuartetError as error:
+            outcome = f"{'refused' if isinstance(error, Conflict) else 'failed'}: {error.text}"
+            raise
+        finally:
+            await asyncio.to_thread(self._audit.outcome, change, outcome)
+            log.info("changed", extra={"object": name, "user": who.subject, "outcome": outcome})
+        return receipt
+
+    async def _carry_out(self, plan: Plan, reason: str, who: Principal) -> Receipt:
+        begun, counts = self._clock(), self._counts(plan.ref)
+        record = _next(plan.before, plan.model, plan.before.model, who)
+        await self._cluster.write_record(plan.ref, record, seen=plan.before.revision)
+        undone = ""
+        try:
+            await self._cluster.roll(plan.ref, record.revision)
+        except Unavailable as error:
+            undone = error.text
+            record = await self._put_back(plan, record, who, undone)
+        now = self._counts(plan.ref)
+        return Receipt(
+            plan.ref,
+            plan.before,
+            record,
+            asked=plan.model,
+            undone=undone,
+            reason=reason,
+            seconds=self._clock() - begun,
+            answered=int(now.requests - counts.requests),
+            failed=int(now.errors - counts.errors),
+        )
+
+    async def _put_back(
+        self, plan: Plan, record: ModelRecord, who: Principal, why: str
+    ) -> ModelRecord:
+        """The record names the old model again, and what that one would have gone back to."""
+        back = _next(record, plan.before.model, plan.before.previous, who)
+        try:
+            await self._cluster.write_record(plan.ref, back, seen=record.revision)
+            await self._cluster.roll(plan.ref, back.revision)
+        except Unavailable as error:
+            raise Unavailable(
+                f"{why} Going back to {plan.before.model} failed too: {error.text}"
+            ) from error
+        return back
+
+    def _counts(self, ref: Ref) -> Counts:
+        return read_counts(self._registry).get(ref.name, Counts())
+
+    def _ended(self, task: asyncio.Task[Receipt]) -> None:
+        self._running.discard(task)
+        error = None if task.cancelled() else task.exception()
+        if error is not None and not isinstance(error, QuartetError):
+            log.error("swap failed", exc_info=error)  # the page that asked may have left
+
+
+def _next(now: ModelRecord, model: str, earlier: str, who: Principal) -> ModelRecord:
+    when = datetime.now(UTC).isoformat(timespec="seconds")
+    return ModelRecord(
+        now.revision + 1, model, way="in-pod", previous=earlier, by=who.subject, when=when
+    )
+
+
+def _runs(workload: Workload) -> bool:
+    """Whether every pod is ready with the record's model; if not, the same model is a retry."""
+    return workload.ready == workload.wanted and all(
+        pod.model == workload.record.model for pod in workload.pods
+    )
+
+
+def _consequences(name: str, old: Model | None, new: Model) -> Iterator[Sentence]:
+    before = old.title if old else "what runs now"
+    before_zh = old.title if old else "当前模型"
+    yield (
+        f"{new.title} ({new.about[0]}) is loaded beside {before}, then takes over {name}. "
+        "Requests in flight are answered by the model that they started with.",
+        f"{new.title}（{new.about[1]}）会与 {before_zh} 同时加载，然后接管 {name}。"
+        "正在处理的请求仍由最初的模型回答。",
+    )
+    yield (
+        f"If it cannot be loaded, {before} goes on serving and the record names it again.",
+        f"如果无法加载，{before_zh} 会继续服务，记录也会恢复。",
+    )
+    if new.limits[0]:
+        yield new.limits
+    yield from _abilities(old.capabilities if old else Capabilities(), new.capabilities)
+    yield (
+        "Answers change: what was tuned to one model, such as a minimum score, may not fit "
+        "the other.",
+        "结果会变化：针对一个模型调整的设置（例如最低得分）不一定适合另一个。",
+    )
+    yield (
+        "The choice is kept in the state folder and survives a restart.",
+        "此选择保存在状态文件夹中，重启后仍然有效。",
+    )
+
+
+def _abilities(old: Capabilities, new: Capabilities) -> Iterator[Sentence]:
+    """What is lost, then what is gained."""
+    for verb, verb_zh, has, lacks in (("Lost", "失去", old, new), ("Gained", "新增", new, old)):
+        found = [
+            words
+            for key, words in _ABILITIES.items()
+            if getattr(has, key) and not getattr(lacks, key)
+        ]
+        languages = sorted(set(has.languages) - set(lacks.languages))
+        if languages:
+            listed = ", ".join(languages)
+            found.append((f"languages {listed}", f"语言 {listed}"))
+        if found:
+            english = "; ".join(words[0] for words in found)
+            yield (f"{verb}: {english}.", f"{verb_zh}：{'；'.join(w[1] for w in found)}。")

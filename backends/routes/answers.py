@@ -1,0 +1,62 @@
+"""
+Errors as JSON, in one shape for every route: {"error", "error_type", "request_id"}.
+
+A QuartetError's text is for the caller; anything else is a bug, whose text stays in the log.
+"""
+
+import math
+from http import HTTPStatus
+
+import orjson
+from fastapi import FastAPI, Request
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from backends.errors import QuartetError
+
+SORRY = "Something went wrong on our side; the log knows more under this request id."
+
+
+def json_response(value: object, status: int = 200, **headers: str) -> Response:
+    return Response(orjson.dumps(value), status, headers, media_type="application/json")
+
+
+def error_response(error: Exception, request_id: str) -> Response:
+    known = isinstance(error, QuartetError)
+    status = error.status if isinstance(error, QuartetError) else 500
+    body = {
+        "error": error.text if isinstance(error, QuartetError) else SORRY,
+        "error_type": type(error).__name__ if known else "InternalError",
+        "request_id": request_id,
+    }
+    headers = {}
+    if isinstance(error, QuartetError) and error.retry_after is not None:
+        headers["retry-after"] = str(max(1, math.ceil(error.retry_after)))
+    if status == 401:
+        headers["www-authenticate"] = "Bearer"
+    return json_response(body, status, **headers)
+
+
+def unfinished(error: Exception) -> bool:
+    """Is it on purpose, so that no trace belongs into the log?"""
+    return isinstance(error, QuartetError)
+
+
+def add_error_answers(app: FastAPI) -> None:
+    """Every error of our own routes in our shape, unknown paths and methods too."""
+
+    async def on_purpose(request: Request, error: Exception) -> Response:
+        return error_response(error, request.state.request_id)
+
+    async def unknown(request: Request, error: Exception) -> Response:
+        assert isinstance(error, HTTPException)
+        phrase = HTTPStatus(error.status_code).phrase
+        body = {
+            "error": f"{phrase}: {request.method} {request.url.path} is not a route here.",
+            "error_type": phrase.title().replace(" ", ""),
+            "request_id": request.state.request_id,
+        }
+        return json_response(body, error.status_code, **dict(error.headers or {}))
+
+    app.add_exception_handler(QuartetError, on_purpose)
+    app.add_exception_handler(HTTPException, unknown)

@@ -1,0 +1,111 @@
+"""Probes, metrics, and the routes that only the cluster may call."""
+
+import hmac
+from collections.abc import Mapping
+from dataclasses import asdict
+
+from fastapi import FastAPI
+from prometheus_client import CONTENT_TYPE_LATEST
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.requests import Request
+from starlette.responses import Response
+
+from backends.errors import NotFound, SignInNeeded
+from backends.routes.answers import json_response
+from backends.routes.body import read_body
+from backends.routes.lifecycle import Lifecycle
+from backends.serving import ModelService
+from backends.serving.record import ModelRecord, Records
+from backends.serving.wire.text import read_object, validated
+from backends.settings import Settings
+from backends.telemetry import Instruments
+
+
+class SwapRequest(BaseModel):
+    """Which model to run; a revision that is not newer changes nothing."""
+
+    model_config = ConfigDict(strict=True, extra="forbid")
+
+    service: str
+    revision: int = Field(ge=1)
+    model: str
+
+
+def add_health_routes(
+    app: FastAPI,
+    services: Mapping[str, ModelService],
+    instruments: Instruments,
+    lifecycle: Lifecycle,
+) -> None:
+    @app.get("/healthz", tags=["probes"])
+    async def healthz() -> dict[str, str]:
+        """The process answers. Says nothing about models."""
+        return {"status": "ok"}
+
+    @app.get("/health", tags=["probes"])
+    async def health() -> dict[str, str]:
+        """The same, in the words that some clients expect."""
+        return {"status": "healthy"}
+
+    @app.get("/readyz", tags=["probes"], responses={503: {"description": "Not ready."}})
+    async def readyz() -> Response:
+        """200 when every service can answer; else 503. Each service says how it is."""
+        states = {name: await service.status() for name, service in services.items()}
+        ready = not lifecycle.is_draining and all(s.is_ready for s in states.values())
+        value = {"ready": ready, "services": {name: asdict(s) for name, s in states.items()}}
+        return json_response(value, 200 if ready else 503)
+
+    @app.get("/metrics", tags=["probes"])
+    async def metrics() -> Response:
+        """Prometheus exposition."""
+        return Response(instruments.text(), media_type=CONTENT_TYPE_LATEST)
+
+
+def add_internal_routes(
+    app: FastAPI,
+    services: Mapping[str, ModelService],
+    records: Records,
+    settings: Settings,
+    lifecycle: Lifecycle,
+) -> None:
+    """Bearer `QUARTET_INTERNAL__TOKEN`; unset means 401 for everyone."""
+    token = settings.internal.token.get_secret_value()
+
+    def check(request: Request) -> None:
+        scheme, _, given = request.headers.get("authorization", "").partition(" ")
+        same = hmac.compare_digest(given.strip().encode(), token.encode())
+        if not (token and scheme.lower() == "bearer" and same):
+            raise SignInNeeded("Send the internal token: Authorization: Bearer …")
+
+    @app.post("/internal/swap", include_in_schema=False)
+    async def swap(request: Request) -> Response:
+        """Load beside, prove, exchange; answered when it serves, with an error if it cannot."""
+        check(request)
+        value, _ = read_object(await read_body(request, 10_000))
+        asked = validated(SwapRequest, value)
+        service = _service(services, asked.service)
+        record = ModelRecord(asked.revision, asked.model, by="internal")
+        await service.swap(record)
+        _keep(records, asked.service, record)
+        return json_response(asdict(await service.status()))
+
+    @app.post("/internal/drain", include_in_schema=False)
+    async def drain(request: Request) -> Response:
+        """Refuse new work, finish what was accepted, leave with exit status 0."""
+        check(request)
+        lifecycle.leave()
+        return json_response({"status": "draining"}, 202)
+
+
+def _service(services: Mapping[str, ModelService], name: str) -> ModelService:
+    if name not in services:
+        raise NotFound(f"No service called {name[:80]!r} runs here; there is {', '.join(services)}.")
+    return services[name]
+
+
+def _keep(records: Records, service: str, record: ModelRecord) -> None:
+    """So that a restart comes back with this model; a newer record stays."""
+    now = records.read(service)
+    if now is None or now.revision < record.revision:
+        records.write(service, record, seen=now.revision if now else 0)
+

@@ -1,0 +1,27 @@
+"""What a shape is given to read by, and what it reads."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from backends.families import Family
+from backends.serving import Answer
+from backends.settings import Limits
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """The caps of this process, the family's models, and the name of the one that is loaded."""
+
+    limits: Limits
+    family: Family
+    loaded: str
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A request's items; `timeout` in seconds if it named one; `write` makes the response."""
+
+    items: tuple[Any, ...]
+    write: Callable[[Answer], dict[str, Any]]
+    timeout: float | None = None

@@ -1,0 +1,119 @@
+"""
+JSON bodies and the texts in them: what is refused, what is mended and said.
+
+NUL and lone surrogates are not text: NUL ends a string in many a library and a lone surrogate
+cannot be encoded. They are removed, and the caller is told where.
+"""
+
+import json
+from typing import Any, TypeVar
+
+import orjson
+from pydantic import BaseModel, ValidationError
+
+from backends.errors import BadInput
+
+M = TypeVar("M", bound=BaseModel)
+
+_SAID = {
+    "missing": "is missing",
+    "string_type": "must be text",
+    "int_type": "must be a whole number",
+    "int_from_float": "must be a whole number",
+    "float_type": "must be a number",
+    "finite_number": "must be a finite number",
+    "bool_type": "must be true or false",
+    "list_type": "must be a list",
+    "dict_type": "must be an object",
+    "model_type": "must be an object",
+    "model_attributes_type": "must be an object",
+}
+
+
+def clean(text: str) -> tuple[str, bool]:
+    """The text without NUL and lone surrogates, and whether any was there."""
+    kept = text.replace("\0", "").encode("utf-8", "ignore").decode("utf-8")
+    return kept, len(kept) != len(text)
+
+
+def read_object(body: bytes) -> tuple[dict[str, Any], list[str]]:
+    """
+    A JSON object and the paths of the texts that had to be cleaned. BadInput if it is not one.
+    """
+    try:
+        value = orjson.loads(body)
+        suspect = b"\\u0000" in body
+    except orjson.JSONDecodeError as error:
+        value, suspect = _read_leniently(body, error), True
+    if not isinstance(value, dict):
+        raise BadInput("The body must be a JSON object, such as {}.", field="body")
+    return value, _scrub(value) if suspect else []
+
+
+def _read_leniently(body: bytes, error: ValueError) -> Any:
+    """orjson refuses lone surrogates, which we mend; the standard library reads them."""
+    try:
+        return json.loads(body)
+    except (ValueError, RecursionError):
+        raise BadInput(f"The body is not JSON: {error}.", field="body") from error
+
+
+def _scrub(value: dict[str, Any]) -> list[str]:
+    """Clean every text inside, in place and without recursion; the paths that changed."""
+    touched: list[str] = []
+    stack: list[tuple[str, Any]] = [("", value)]
+    while stack:
+        path, node = stack.pop()
+        members: Any = node.items() if isinstance(node, dict) else enumerate(node)
+        for key, member in list(members):
+            where = f"{path}[{key}]" if isinstance(node, list) else f"{path}.{key}".lstrip(".")
+            if isinstance(member, str):
+                node[key], changed = clean(member)
+                touched += [where] if changed else []
+            elif isinstance(member, dict | list):
+                stack.append((where, member))
+    return sorted(touched)
+
+
+def validated(model: type[M], value: dict[str, Any]) -> M:
+    """The value as the model, or BadInput with one sentence that names the first wrong field."""
+    try:
+        return model.model_validate(value)
+    except ValidationError as error:
+        raise said(error) from error
+
+
+def said(error: ValidationError) -> BadInput:
+    first = error.errors(include_url=False, include_context=True)[0]
+    field = path_of(first["loc"])
+    context = first.get("ctx", {})
+    match first["type"]:
+        case "greater_than_equal":
+            fault = f"must be at least {context['ge']}"
+        case "greater_than":
+            fault = f"must be more than {context['gt']}"
+        case kind:
+            fault = _SAID.get(kind, f"is wrong: {first['msg']}")
+    return BadInput(f"{field} {fault}.", field=field)
+
+
+def path_of(loc: tuple[int | str, ...]) -> str:
+    """("documents", 3, "str") as documents[3]: a union's member is not the caller's business."""
+    path = str(loc[0]) if loc else "body"
+    for part in loc[1:]:
+        if isinstance(part, int):
+            path += f"[{part}]"
+        elif not _names_a_type(part):
+            path += f".{part}"
+    return path
+
+
+def _names_a_type(part: str) -> bool:
+    """pydantic puts the member of a union that it tried into the path: str, dict[str,any]."""
+    return part in ("str", "int", "bool", "float") or "[" in part
+
+
+def listed(paths: list[str], most: int = 3) -> str:
+    """ "a, b, c and 4 more" """
+    text = ", ".join(paths[:most])
+    return f"{text} and {len(paths) - most} more" if len(paths) > most else text
