@@ -8,7 +8,6 @@ from starlette.requests import ClientDisconnect, Request
 
 from backends.errors import BadInput
 
-
 T = TypeVar("T")
 
 
@@ -58,4 +57,6 @@ async def _disconnected(request: Request) -> None:
 
 
 def _too_large(most: int) -> BadInput:
-    return BadInput(f"The body is larger than {most / 1e6:.0f} MB; send less at once.", field="body")
+    return BadInput(
+        f"The body is larger than {most / 1e6:.0f} MB; send less at once.", field="body"
+    )

@@ -99,7 +99,9 @@ def add_internal_routes(
 
 def _service(services: Mapping[str, ModelService], name: str) -> ModelService:
     if name not in services:
-        raise NotFound(f"No service called {name[:80]!r} runs here; there is {', '.join(services)}.")
+        raise NotFound(
+            f"No service called {name[:80]!r} runs here; there is {', '.join(services)}."
+        )
     return services[name]
 
 
@@ -108,4 +110,3 @@ def _keep(records: Records, service: str, record: ModelRecord) -> None:
     now = records.read(service)
     if now is None or now.revision < record.revision:
         records.write(service, record, seen=now.revision if now else 0)
-

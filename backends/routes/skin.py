@@ -103,4 +103,3 @@ def _fetches_an_address(path: str) -> bool:
     return (bool(found) and re.match(r"\s*[a-zA-Z][a-zA-Z0-9+.-]*:/", rest) is not None) or (
         "/proxy=" in path
     )
-

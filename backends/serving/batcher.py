@@ -106,7 +106,7 @@ class Batcher:
             raise Overloaded(
                 f"The {self._name} service is busy: {self._waiting} items wait, about "
                 f"{wait:.1f} s of work. Try again in {again} s.",
-                zh=f"服务繁忙：{self._waiting} 项在等待，约需 {wait:.1f} 秒。请在 {again} 秒后重试。",
+                zh=f"服务繁忙：{self._waiting} 项在等待，约 {wait:.1f} 秒。请 {again} 秒后重试。",
                 retry_after=again,
             )
 
@@ -311,7 +311,7 @@ class Batcher:
                 [entry.tokens for entry in claimed],
                 self._cost,
                 self._settings.max_batch,
-                self._settings.max_tokens,
+                min(self._settings.max_tokens, slot.model.batch_tokens),
             )
             with self._lock:
                 batch = self._take(slot, claimed, [claimed[p] for p in positions])

@@ -49,7 +49,7 @@ class LocalService:
         self._watch_seconds = watch_seconds
         self._swapping = asyncio.Lock()
         self._slot: Slot | None = None
-        self._revision = 0
+        self._revision = -1  # 0 is the default that no record names
         self._failed_revision = 0
         self._loading = ""
         self._reason = ""
@@ -183,7 +183,7 @@ class LocalService:
 
     async def _first_load(self) -> None:
         try:
-            default = ModelRecord(revision=1, model=self._family.default(self._settings))
+            default = ModelRecord(0, self._family.default(self._settings))
             record = self._records.read(self.name) or default
             async with self._swapping:
                 await self._exchange(record)
@@ -212,7 +212,7 @@ class LocalService:
             service=self.name,
             state=self._state,
             model=slot.model.name if slot else "",
-            revision=self._revision,
+            revision=max(0, self._revision),
             capabilities=slot.model.capabilities if slot else Capabilities(),
             embedded=bool(slot and slot.model.embedded),
             device=slot.model.device if slot else "",

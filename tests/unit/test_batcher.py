@@ -77,7 +77,7 @@ async def test_a_full_queue_refuses_at_once_and_names_its_true_length() -> None:
         await asyncio.sleep(0.05)
         # 10 tokens are 1.0 s of work: not above the limit; 20 are. The third is refused whole.
         assert batcher.waiting == 20
-        with pytest.raises(Overloaded, match="20 items wait, about 2.0 s") as refused:
+        with pytest.raises(Overloaded, match=r"20 items wait, about 2\.0 s") as refused:
             batcher.admit()
         assert refused.value.retry_after == 2  # 2.0 - 1.0 / 2, rounded
         assert engine.gate is not None
@@ -427,7 +427,7 @@ async def test_priority_is_a_head_start_and_not_a_lock_out() -> None:
         for name, priority in (("plain", 0), ("urgent", 5), ("lazy", -5)):
             ask = Ask(priority=priority)
             tasks.append(asyncio.create_task(batcher.submit([name], [1], ask)))
-            await until(lambda n=len(tasks): batcher.waiting == n - 1)
+            await until(lambda: batcher.waiting == len(tasks) - 1)
         gate.set()
         await asyncio.gather(*tasks)
         assert engine.seen == ["first", "urgent", "plain", "lazy"]
@@ -439,9 +439,7 @@ async def test_the_counts_come_back_to_zero_after_a_storm() -> None:
     batcher = Batcher("stub", Batching(max_batch=4), instruments, 3, Cost())
     batcher.start()
     batcher.exchange(Slot(engine, stubs.model(engine), revision=1))
-    tasks = [
-        asyncio.create_task(batcher.submit([n, n + 1], [1, 2], ASK)) for n in range(300)
-    ]
+    tasks = [asyncio.create_task(batcher.submit([n, n + 1], [1, 2], ASK)) for n in range(300)]
     for task in tasks[::5]:
         task.cancel()
     results = await asyncio.gather(*tasks, return_exceptions=True)

@@ -1,0 +1,28 @@
+"""
+The table of tabs: one for each family that has a page.
+
+A tab that is not here is nowhere: the tab bar, Admin's links and the header's line read this.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ui.tabs import rerank
+
+if TYPE_CHECKING:
+    from backends.portal import Portal
+    from ui.shell import Page
+
+
+@dataclass(frozen=True, slots=True)
+class Tab:
+    """`verb` is what one does there, (English, Chinese), for the header's line."""
+
+    verb: tuple[str, str]
+    build: "Callable[[Portal, Page], None]"
+
+
+TABS: dict[str, Tab] = {
+    "rerank": Tab(verb=("rank documents", "为文档排序"), build=rerank.build),
+}

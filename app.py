@@ -1,0 +1,321 @@
+"""
+The one entry: builds every part once and hands them down; SIGTERM closes every part.
+
+    python app.py                       the whole portal in one process
+    python app.py --serve rerank        one service, HTTP only; Gradio is never imported
+    python app.py account add NAME      a local account for Admin
+    python app.py audit verify          walks the audit's chain of hashes
+"""
+
+import argparse
+import asyncio
+import contextlib
+import getpass
+import os
+import signal
+import socket
+import sys
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+# What must stand before a first import: engines use our threads, not OpenMP's, and Gradio
+# neither calls home nor keeps what visitors typed.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+for _name, _value in {
+    "ANALYTICS_ENABLED": "False",
+    "RUN_HISTORY": "False",
+    "ANALYTICS_CACHE_FREQUENCY": "100000",
+    "ANALYTICS_MAX_EVENTS": "100",
+    "HEARTBEAT_INTERVAL": "10",
+}.items():
+    os.environ.setdefault(f"GRADIO_{_name}", _value)
+
+import uvicorn  # noqa: E402
+from fastapi import FastAPI  # noqa: E402
+from fastapi_offline import FastAPIOffline  # noqa: E402
+from starlette.middleware.cors import CORSMiddleware  # noqa: E402
+from starlette.middleware.gzip import GZipMiddleware  # noqa: E402
+
+from backends.errors import QuartetError  # noqa: E402
+from backends.families import FAMILIES, Family  # noqa: E402
+from backends.identity import Accounts, Identity, Role  # noqa: E402
+from backends.routes.answers import add_error_answers, add_unknown_routes  # noqa: E402
+from backends.routes.health import add_health_routes, add_internal_routes  # noqa: E402
+from backends.routes.lifecycle import Lifecycle  # noqa: E402
+from backends.routes.models import add_model_routes  # noqa: E402
+from backends.routes.skin import Skin  # noqa: E402
+from backends.serving.local import LocalService  # noqa: E402
+from backends.serving.record import Records  # noqa: E402
+from backends.settings import Server, Settings, read_settings  # noqa: E402
+from backends.telemetry import Instruments, set_up_logging  # noqa: E402
+
+if TYPE_CHECKING:
+    from backends.portal import Portal
+
+VERSION = "0.1.0"
+
+
+class Parts:
+    """What both starts have: services, their instruments and records, and the way out."""
+
+    def __init__(self, settings: Settings, families: Mapping[str, Family]) -> None:
+        self.settings = settings
+        self.families = families
+        self.instruments = Instruments()
+        self.records = Records(settings.state_dir / "records")
+        self.services = {
+            name: LocalService(family, settings, self.instruments, self.records)
+            for name, family in families.items()
+        }
+        self.lifecycle = Lifecycle(self.services, settings.server.drain_seconds)
+
+    def application(self) -> FastAPI:
+        """The parent application with the routes that every start has."""
+
+        @asynccontextmanager
+        async def life(app: FastAPI) -> AsyncIterator[None]:
+            for service in self.services.values():
+                await service.start()
+            yield
+            await asyncio.gather(*(service.close() for service in self.services.values()))
+
+        app: FastAPI = FastAPIOffline(
+            title="Quartet",
+            version=VERSION,
+            docs_url="/docs",
+            redoc_url=None,
+            lifespan=life,
+            root_path=self.settings.server.root_path,
+            swagger_ui_parameters={"validatorUrl": None},  # the default asks a host outside
+        )
+        add_error_answers(app)
+        add_health_routes(app, self.services, self.instruments, self.lifecycle)
+        add_internal_routes(app, self.services, self.records, self.settings, self.lifecycle)
+        add_model_routes(app, self.families, self.services, self.settings, self.instruments)
+        add_unknown_routes(app)
+        return app
+
+    def dress(self, app: FastAPI, identity: Identity | None) -> None:
+        """The middleware, outermost last. Event streams are never compressed."""
+        server = self.settings.server
+        app.add_middleware(GZipMiddleware, minimum_size=1024, compresslevel=5)
+        app.add_middleware(
+            CORSMiddleware,  # always there: without it Gradio would reflect any origin
+            allow_origins=server.cors_origins,
+            allow_methods=["*"],
+            allow_headers=["*"],
+            expose_headers=["x-model", "x-model-revision", "x-request-id", "retry-after"],
+        )
+        app.add_middleware(Skin, server=server, lifecycle=self.lifecycle, identity=identity)
+
+
+def build_service(
+    settings: Settings, name: str, families: Mapping[str, Family] = FAMILIES
+) -> tuple[FastAPI, Lifecycle]:
+    """One family's service, HTTP only."""
+    parts = Parts(settings, {name: families[name]})
+    app = parts.application()
+    parts.dress(app, identity=None)
+    return app, parts.lifecycle
+
+
+def build_portal(
+    settings: Settings,
+    families: Mapping[str, Family] = FAMILIES,
+    announce: Callable[[str], None] = lambda token: None,
+) -> tuple[FastAPI, Lifecycle, "Portal"]:
+    """Every family's service, the pages and Admin in one process."""
+    from backends.ops.audit import Audit
+    from backends.ops.local import LocalCluster, LocalMetrics
+    from backends.ops.swap import Swaps
+    from backends.portal import Portal
+    from backends.routes.sign_in import add_sign_in
+    from ui.pages import mount
+
+    parts = Parts(settings, families)
+    identity = Identity(settings.identity, settings.state_dir, announce=announce)
+    audit = Audit(settings.state_dir / "audit.jsonl")
+    cluster = LocalCluster(parts.services, families, parts.records)
+    metrics = LocalMetrics(parts.instruments)
+    portal = Portal(
+        settings=settings,
+        families=families,
+        services=parts.services,
+        instruments=parts.instruments,
+        identity=identity,
+        cluster=cluster,
+        metrics=metrics,
+        audit=audit,
+        swaps=Swaps(cluster, audit, parts.instruments, families),
+    )
+    app = parts.application()
+    inner = app.router.lifespan_context
+
+    @asynccontextmanager
+    async def life(application: FastAPI) -> AsyncIterator[None]:
+        async with inner(application):
+            metrics.start()
+            yield
+            await metrics.close()
+        audit.close()
+
+    app.router.lifespan_context = life
+    add_sign_in(app, identity, settings)
+    parts.dress(app, identity)
+    mount(app, portal)
+    return app, parts.lifecycle, portal
+
+
+class QuartetServer(uvicorn.Server):
+    """uvicorn that drains before it leaves, and leaves with 0."""
+
+    def __init__(
+        self, config: uvicorn.Config, lifecycle: Lifecycle, ready: Callable[[], None]
+    ) -> None:
+        super().__init__(config)
+        self._lifecycle = lifecycle
+        self._ready = ready
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Instead of uvicorn's own, which ends the process by the signal it was sent."""
+        loop = asyncio.get_running_loop()
+        self._lifecycle.on_left = lambda: setattr(self, "should_exit", True)
+        for sign in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(sign, self._leave)
+        yield
+
+    def _leave(self) -> None:
+        if self._lifecycle.is_draining:  # a second Ctrl+C is meant
+            self.should_exit = self.force_exit = True
+        self._lifecycle.leave()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started:
+            self._ready()
+
+
+def serve(
+    app: FastAPI, lifecycle: Lifecycle, server: Server, listening: socket.socket, ready: str
+) -> None:
+    config = uvicorn.Config(
+        app,
+        log_config=None,
+        access_log=False,
+        workers=1,
+        timeout_graceful_shutdown=server.stream_seconds,
+        timeout_keep_alive=75,  # longer than a proxy's, so that the proxy closes first
+        proxy_headers=True,
+        forwarded_allow_ips=server.trusted_proxies,
+        server_header=False,
+    )
+    QuartetServer(config, lifecycle, lambda: print(ready, flush=True)).run(sockets=[listening])
+
+
+def listen(server: Server) -> socket.socket:
+    """Bound before anything is loaded, so that a taken port is one sentence, at once."""
+    family = socket.AF_INET6 if ":" in server.host else socket.AF_INET
+    try:
+        return socket.create_server((server.host, server.port), family=family, backlog=2048)
+    except (OSError, OverflowError) as error:
+        raise SystemExit(
+            f"Cannot listen on {server.host}:{server.port}: {error}. "
+            "Choose another address with --host and --port."
+        ) from error
+
+
+def address_of(listening: socket.socket, server: Server) -> str:
+    host, port = listening.getsockname()[:2]
+    shown = "127.0.0.1" if host in ("0.0.0.0", "::") else host
+    shown = f"[{shown}]" if ":" in shown else shown
+    return f"http://{shown}:{port}{server.root_path}"
+
+
+def run(settings: Settings, name: str | None) -> None:
+    """Start what was asked for and stay until it is told to leave."""
+    set_up_logging(settings.server.log_format)
+    listening = listen(settings.server)
+    address = address_of(listening, settings.server)
+    if name is not None:
+        app, lifecycle = build_service(settings, name)
+        ready = f"Quartet serves {name} at {address}/v1/{name} (API reference: {address}/docs)"
+        serve(app, lifecycle, settings.server, listening, ready)
+        return
+
+    def announce(token: str) -> None:
+        print(f"    Sign in to Admin once: {address}/admin/?token={token}", flush=True)
+
+    app, lifecycle, portal = build_portal(settings, announce=announce)
+    token = portal.identity.token
+    door = f"{address}/admin/?token={token}" if token else f"{address}/admin/"
+    ready = (
+        f"\n    Quartet is at {address}/\n    Sign in to Admin{' once' if token else ''}: {door}\n"
+    )
+    serve(app, lifecycle, settings.server, listening, ready)
+
+
+def add_account(settings: Settings, name: str, roles: list[str]) -> None:
+    """Asks for the password at a terminal; reads one line of standard input otherwise."""
+    if sys.stdin.isatty():
+        password = getpass.getpass(f"Password for {name}: ")
+        if password != getpass.getpass("Again: "):
+            raise SystemExit("The two passwords differ; nothing was changed.")
+    else:
+        password = sys.stdin.readline().rstrip("\n")
+    account = Accounts(settings.state_dir / "accounts.json").add(name, password, roles)
+    print(f"{name} may sign in as {', '.join(sorted(account.roles))}.")
+
+
+def verify_audit(settings: Settings) -> None:
+    from backends.ops.audit import verify
+
+    chain = verify(settings.state_dir / "audit.jsonl")
+    if not chain.is_intact:
+        raise SystemExit(f"Line {chain.broken} of {chain.lines} does not fit: {chain.why}.")
+    print(f"The audit is intact: {chain.lines} lines, each with the hash of the one before.")
+
+
+def parser() -> argparse.ArgumentParser:
+    top = argparse.ArgumentParser(
+        prog="app.py", description="Quartet: a portal for model services."
+    )
+    top.add_argument("--host", help="address to listen on (127.0.0.1)")
+    top.add_argument("--port", type=int, help="port to listen on (7860)")
+    top.add_argument("--serve", choices=sorted(FAMILIES), help="run this one service, HTTP only")
+    top.add_argument("--version", action="version", version=f"Quartet {VERSION}")
+    commands = top.add_subparsers(dest="command")
+    account = commands.add_parser("account", help="local accounts for Admin")
+    add = account.add_subparsers(dest="action", required=True).add_parser("add")
+    add.add_argument("name")
+    add.add_argument(
+        "--role", action="append", choices=[role.value for role in Role], required=True
+    )
+    audit = commands.add_parser("audit", help="the record of every change")
+    audit.add_subparsers(dest="action", required=True).add_parser("verify")
+    return top
+
+
+def main() -> None:
+    asked = parser().parse_args()
+    given = {k: v for k in ("host", "port") if (v := getattr(asked, k)) is not None}
+    settings = read_settings()
+    if given:
+        server = Server.model_validate(settings.server.model_dump() | given)
+        settings = settings.model_copy(update={"server": server})
+    try:
+        if asked.command == "account":
+            add_account(settings, asked.name, asked.role)
+        elif asked.command == "audit":
+            verify_audit(settings)
+        else:
+            run(settings, asked.serve)
+    except QuartetError as error:
+        raise SystemExit(error.text) from error
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,150 @@
+"""
+Around every handler of the pages: errors become messages, requests are counted, roles checked.
+
+One of the two skins where any exception ends (the other is HTTP). What Quartet refuses on purpose
+becomes a message in both languages; anything else is a bug: the full log here, a plain apology
+with the request's number there. The portal counts what visitors met.
+"""
+
+import functools
+import logging
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from html import escape
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+
+import gradio as gr
+
+from backends.errors import Denied, QuartetError, SignInNeeded
+from backends.identity import Ask, Principal, Role
+from backends.serving import Answer
+from backends.telemetry import new_request_id, request_id
+from ui.texts import TEXTS, beside, plain
+
+if TYPE_CHECKING:
+    from backends.portal import Portal
+
+COOKIE = "quartet_session"
+
+# An event of the page's own: no spinner, no named endpoint, no limit but our own queue's.
+QUIET: dict[str, Any] = {
+    "show_progress": "hidden",
+    "api_visibility": "private",
+    "concurrency_limit": None,
+}
+
+log = logging.getLogger(__name__)
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+_facts: ContextVar[dict[str, Any] | None] = ContextVar("facts", default=None)
+
+
+def principal(portal: "Portal", request: gr.Request) -> Principal:
+    """Who is behind this event: the anonymous principal when nobody signed in."""
+    return portal.identity.principal(request.cookies.get(COOKIE))
+
+
+def require(portal: "Portal", request: gr.Request, role: Role) -> Principal:
+    """The caller, who has the role; else SignInNeeded or Denied. First line of admin handlers."""
+    who = principal(portal, request)
+    if who.may(role):
+        return who
+    if not who.method:
+        english, chinese = TEXTS["guard.sign_in"]
+        raise SignInNeeded(english, zh=chinese)
+    english, chinese = TEXTS["guard.denied"]
+    raise Denied(english.format(role=role.value), zh=chinese.format(role=role.value))
+
+
+def ask(portal: "Portal", request: gr.Request) -> Ask:
+    """On whose behalf, and until when: what a service wants to know of this event."""
+    return Ask(
+        principal=principal(portal, request),
+        deadline=time.monotonic() + portal.settings.limits.deadline_seconds,
+        request_id=request_id.get(),
+    )
+
+
+def noted(answer: Answer) -> None:
+    """Put the answer's figures into this request's line of the log."""
+    facts = _facts.get()
+    if facts is not None:
+        facts.update(
+            items=len(answer),
+            model=answer.model,
+            queued=round(answer.queued, 4),
+            ran=round(answer.ran, 4),
+        )
+
+
+def message(error: QuartetError) -> str:
+    """The error's text in both languages; Gradio shows it as HTML, so it is escaped."""
+    return escape(beside(error.text, error.zh))
+
+
+def guarded(
+    portal: "Portal", service: str = ""
+) -> Callable[[Callable[P, Awaitable[R]]], Callable[P, Awaitable[R]]]:
+    """
+    Decorate an async handler. With `service` it is a request to that family: counted, timed and
+    logged under its name. A caller who leaves cancels it, and nothing is kept.
+    """
+
+    def decorate(handler: Callable[P, Awaitable[R]]) -> Callable[P, Awaitable[R]]:
+        @functools.wraps(handler)
+        async def run(*given: P.args, **named: P.kwargs) -> R:
+            with _translated(), _counted(portal, service):
+                return await handler(*given, **named)
+
+        return run
+
+    return decorate
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    """Give the event a number of its own, and let no error out that a visitor cannot read."""
+    number = request_id.set(new_request_id())
+    try:
+        yield
+    except QuartetError as error:
+        raise gr.Error(message(error), title=plain("guard.title"), print_exception=False) from error
+    except gr.Error:
+        raise
+    except Exception as error:
+        log.exception("failed")
+        apology = escape(plain("guard.bug", request_id=request_id.get()))
+        raise gr.Error(apology, title=plain("guard.title"), print_exception=False) from error
+    finally:
+        request_id.reset(number)
+
+
+@contextmanager
+def _counted(portal: "Portal", service: str) -> Iterator[None]:
+    """One count, one duration and one line of the log a request; nothing without a service."""
+    if not service:
+        yield
+        return
+    facts: dict[str, Any] = {}
+    kept = _facts.set(facts)
+    began = time.perf_counter()
+    outcome = "ok"
+    try:
+        yield
+    except BaseException as error:  # a caller who left is an outcome too
+        outcome = type(error).__name__
+        raise
+    finally:
+        _facts.reset(kept)
+        seconds = time.perf_counter() - began
+        portal.instruments.requests.labels(service, outcome).inc()
+        portal.instruments.request_seconds.labels(service).observe(seconds)
+        event = "answered" if outcome == "ok" else "refused"
+        log.info(
+            event,
+            extra={"service": service, "outcome": outcome, "seconds": round(seconds, 4), **facts},
+        )
