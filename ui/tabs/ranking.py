@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from html import escape
 
-from backends.engines.rerank import Pair, Relevance
+from backends.engines.rerank import Pair, Relevance, text_of
 from backends.serving import Answer
 from ui.draw import bar, empty, note
 from ui.texts import plain, say
@@ -51,7 +51,9 @@ def rank(pairs: Sequence[Pair], answer: Answer, top_n: int, threshold: float) ->
     found: Sequence[Relevance] = answer.outputs
     order = sorted(range(len(pairs)), key=lambda at: -found[at].score)
     rows = [
-        Row(place, pairs[at].document, found[at].score, at + 1 - place, found[at].cut)
+        Row(
+            place, text_of(pairs[at].document) or "", found[at].score, at + 1 - place, found[at].cut
+        )
         for place, at in enumerate(order, 1)
     ]
     above = [row for row in rows if row.score >= threshold]
