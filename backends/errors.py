@@ -45,8 +45,9 @@ class BadInput(QuartetError):
         self.field = field
 
     def for_programs(self) -> str:
-        """With the field's name in front, unless the sentence has it: there is no label beside."""
-        return self.text if self.field in self.text else f"{self.field}: {self.text}"
+        """With the field's name in front: a program has no label beside the sentence."""
+        named = not self.field or self.text.startswith(self.field) or self.field == "body"
+        return self.text if named else f"{self.field}: {self.text}"
 
 
 class SignInNeeded(QuartetError):

@@ -144,9 +144,9 @@ def _strict(body: str) -> bytes:
     except ValueError as error:
         if _ADDRESS.match(body[:64]):
             raise BadInput(
-                "Addresses are not fetched. Send the picture itself, as base64 or as a data URI "
-                "that begins with data:image/jpeg;base64,",
-                zh="不会抓取网址。请发送图片本身：base64，或 data:image/jpeg;base64, 数据 URI。",
+                "Addresses are not fetched; send the picture itself, as base64 or as a data URI "
+                "(data:image/jpeg;base64,…).",
+                zh="不会抓取网址，请发送图片本身：base64 或数据 URI（data:image/jpeg;base64,…）。",
             ) from error
         raise BadInput(
             "The picture is not valid base64: standard alphabet, padded, on one line.",

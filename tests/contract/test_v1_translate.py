@@ -79,13 +79,13 @@ def test_what_fails_before_the_first_part_is_a_plain_error(client: httpx.Client)
 
 
 WRONG: list[tuple[dict[str, Any], str]] = [
-    ({"text": ""}, "Enter a text to translate"),
-    ({"text": " \n "}, "Enter a text to translate"),
+    ({"text": ""}, "text: Enter a text to translate"),
+    ({"text": " \n "}, "text: Enter a text to translate"),
     ({"text": []}, "text is empty"),
     ({"text": ["fine", " "]}, "text[1]: "),
     ({"text": ["x"] * 201}, "text holds 201"),
     ({"text": 5}, "text must be text"),
-    ({"text": "x" * 50_001}, "The text has 50,001 characters"),
+    ({"text": "x" * 50_001}, "text: The text has 50,001 characters"),
     ({"target": "en"}, "target: "),
     ({"target": "xx"}, "target: "),
     ({"target": None}, "target must be text"),
@@ -121,7 +121,7 @@ def test_a_wish_that_the_model_cannot_grant_is_said(client: httpx.Client) -> Non
 def test_text_in_another_script_than_the_source_is_refused(client: httpx.Client) -> None:
     answer = ask(client, text="今天天气很好，我们去公园散步。")
     assert answer.status_code == 422
-    assert answer.json()["error"].startswith("Most of the text is not in the letters of English")
+    assert answer.json()["error"].startswith("text: Most of the text is not in the letters of English")
 
 
 def test_a_hundred_paragraphs_stay_a_hundred(client: httpx.Client) -> None:

@@ -10,7 +10,7 @@ from typing import Protocol
 
 from pydantic import BaseModel
 
-from backends.serving.wire import rerank, translate
+from backends.serving.wire import entailment, rerank, translate
 from backends.serving.wire.question import Question, Terms
 from backends.serving.wire.text import Sent
 
@@ -31,5 +31,6 @@ class Shape(Protocol):
 
 SHAPES: Mapping[str, Shape] = {
     "rerank": rerank.RerankShape(),
+    "entailment": entailment.EntailmentShape(),
     "translate": translate.TranslateShape(),
 }
