@@ -132,6 +132,64 @@ TEXTS: dict[str, tuple[str, str]] = {
         "The instruction was ignored: {model} does not follow one.",
         "任务指令未生效：{model} 不支持指令。",
     ),
+    # pictures
+    "picture.too_heavy": (
+        "The picture is larger than {most} MB; send a smaller one",
+        "图片超过 {most} MB，请换一张较小的",
+    ),
+    "picture.gone": (
+        "The picture is no longer here; add it again",
+        "图片已失效，请重新添加",
+    ),
+    # the entailment tab
+    "entailment.image": ("Picture", "图片"),
+    "entailment.statements": ("Statements to check, one a line", "待判断的陈述（每行一条）"),
+    "entailment.statements_hint": ("There is a cat.", "There is a cat."),
+    "entailment.premise": ("Premise", "前提"),
+    "entailment.premise_hint": (
+        "A sentence taken to be true beside the picture",
+        "与图片一同视为真的一句话",
+    ),
+    "entailment.go": ("Check statements", "开始判断"),
+    "entailment.example_cat": ("A cat", "一只猫"),
+    "entailment.example_coffee": ("A cup of coffee", "一杯咖啡"),
+    "entailment.example_person": ("A portrait", "一幅肖像"),
+    "entailment.nothing_yet": ("No verdicts yet", "尚无结论"),
+    "entailment.start": (
+        "An example is filled in: press Check statements, or put in your own picture.",
+        "示例已填好：点击“开始判断”，或换成您自己的图片。",
+    ),
+    "entailment.count": ("{count} statements", "{count} 条陈述"),
+    "entailment.count.one": ("{count} statement", "{count} 条陈述"),
+    "entailment.yes": ("Yes", "是"),
+    "entailment.maybe": ("Maybe", "可能"),
+    "entailment.no": ("No", "否"),
+    "entailment.found": ("Found", "找到"),
+    "entailment.checked": ("Checked", "检查"),
+    "entailment.unchecked": ("Not checked", "未检查"),
+    "entailment.note": ("Note", "说明"),
+    "entailment.measured_before": (
+        "Measured before on our own statements, the same for every picture.",
+        "以下比例事先在我们自己的陈述上测得，对每张图片都相同。",
+    ),
+    "entailment.measured": (
+        "Of 100 answers {label}, the truth was Yes {yes}, Maybe {maybe}, No {no} times.",
+        "每 100 次回答“{label}”，实际为“是”{yes} 次、“可能”{maybe} 次、“否”{no} 次。",
+    ),
+    "entailment.own": (
+        "Yes {yes} %, Maybe {maybe} %, No {no} %",
+        "是 {yes}%，可能 {maybe}%，否 {no}%",
+    ),
+    "entailment.code_picture": (
+        "Save your picture as picture.jpg beside it; the name does not matter.",
+        "请将图片保存为同一目录下的 picture.jpg，文件名无关紧要。",
+    ),
+    "entailment.no_image": ("Add a picture", "请添加图片"),
+    "entailment.no_statements": ("Write at least one statement", "请至少写一条陈述"),
+    "entailment.too_many": (
+        "{found} statements; at most {most} are checked at once. Remove some.",
+        "共 {found} 条陈述，一次最多 {most} 条，请减少。",
+    ),
     # the translate tab
     "translate.source": ("From", "源语言"),
     "translate.target": ("To", "目标语言"),
@@ -189,6 +247,30 @@ TEXTS: dict[str, tuple[str, str]] = {
     "model.lacks.instruction": (
         "{model} does not follow instructions. {others} does.",
         "{model} 不支持指令，{others} 支持。",
+    ),
+    "model.lacks.premise": (
+        "{model} goes by the picture alone. {others} uses a premise.",
+        "{model} 只依据图片判断，{others} 支持前提。",
+    ),
+    "model.nobody.premise": (
+        "{model} goes by the picture alone, as does every other model here.",
+        "{model} 只依据图片判断，此处其他模型也是如此。",
+    ),
+    "model.lacks.picture_query": (
+        "{model} takes no picture as a query. {others} does.",
+        "{model} 不支持以图片作为查询，{others} 支持。",
+    ),
+    "model.nobody.picture_query": (
+        "{model} takes no picture as a query, nor does any other model here.",
+        "{model} 不支持以图片作为查询，此处其他模型也不支持。",
+    ),
+    "model.lacks.picture_documents": (
+        "{model} reads texts only. {others} reads pictures.",
+        "{model} 只读取文本，{others} 可读取图片。",
+    ),
+    "model.nobody.picture_documents": (
+        "{model} reads texts only, as does every other model here.",
+        "{model} 只读取文本，此处其他模型也是如此。",
     ),
     "model.nobody.instruction": (
         "{model} does not follow instructions, nor does any other model here.",

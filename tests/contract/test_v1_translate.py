@@ -121,7 +121,9 @@ def test_a_wish_that_the_model_cannot_grant_is_said(client: httpx.Client) -> Non
 def test_text_in_another_script_than_the_source_is_refused(client: httpx.Client) -> None:
     answer = ask(client, text="今天天气很好，我们去公园散步。")
     assert answer.status_code == 422
-    assert answer.json()["error"].startswith("text: Most of the text is not in the letters of English")
+    assert answer.json()["error"].startswith(
+        "text: Most of the text is not in the letters of English"
+    )
 
 
 def test_a_hundred_paragraphs_stay_a_hundred(client: httpx.Client) -> None:

@@ -108,3 +108,36 @@ TRANSLATE = (
         "pt",
     ),
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Stated:
+    """One of our photos and statements about it; `key` names its button."""
+
+    key: str
+    photo: str
+    statements: tuple[str, ...]
+
+
+ENTAILMENT = (
+    Stated(
+        "entailment.example_cat",
+        "chelsea.jpg",
+        (
+            "There is a cat.",
+            "There is a dog.",
+            "There is no cat.",
+            "The cat is waiting for its owner.",
+        ),
+    ),
+    Stated(
+        "entailment.example_coffee",
+        "coffee.jpg",
+        ("There is a cup of coffee.", "There is a cat.", "The coffee is hot."),
+    ),
+    Stated(
+        "entailment.example_person",
+        "astronaut.jpg",
+        ("There is a person.", "There is no person.", "A woman smiles."),
+    ),
+)

@@ -42,6 +42,21 @@ def translate_samples(address: str, text: str, source: str, target: str) -> Samp
     return Samples(_curl(url, body), _python(url, body, _TRANSLATED), left_out)
 
 
+def entailment_samples(address: str, statements: Sequence[str]) -> Samples:
+    """For a picture in a file beside: its bytes do not belong on a clipboard."""
+    url = f"{address}/v1/entailment"
+    fields = " \\\n  ".join(
+        f"--form-string {shlex.quote(f'statements={statement}')}" for statement in statements
+    )
+    curl = f"curl -sS {shlex.quote(url)} \\\n  -F image=@picture.jpg \\\n  {fields}\n"
+    body: dict[str, object] = {"image": "", "statements": list(statements)}
+    python = _python(url, body, _CHECKED).replace(
+        '"image": ""', '"image": b64encode(Path("picture.jpg").read_bytes()).decode()'
+    )
+    imports = "import json\nfrom base64 import b64encode\nfrom pathlib import Path\n"
+    return Samples(curl, python.replace("import json\n", imports, 1), 0)
+
+
 def _as_many_as_fit(documents: Sequence[str]) -> list[str]:
     shown: list[str] = []
     room = MOST
@@ -63,6 +78,10 @@ def _curl(url: str, body: dict[str, object]) -> str:
 _RANKED = """\
     for result in json.load(response)["results"]:
         print(f"{result['relevance_score']:.3f}", body["documents"][result["index"]])
+"""
+_CHECKED = """\
+    for result in json.load(response)["results"]:
+        print(result["label"], body["statements"][result["index"]])
 """
 _TRANSLATED = """\
     for translation in json.load(response)["translations"]:
