@@ -64,6 +64,8 @@ TEXTS: dict[str, tuple[str, str]] = {
     "rerank.query_hint": ("What are you looking for?", "想找什么？"),
     "rerank.documents": ("Documents, one a line", "文档（每行一篇）"),
     "rerank.documents_hint": ("Paste texts here, one a line", "在此粘贴文本，每行一篇"),
+    "rerank.pictures": ("Pictures to rank", "待排序的图片"),
+    "rerank.query_picture": ("Picture as query", "以图片作为查询"),
     "rerank.file": ("Or a file: .txt, .csv or .jsonl", "或上传文件：.txt、.csv 或 .jsonl"),
     "rerank.from_file": (
         "{count} documents from {name}, ranked together with the lines above.",
@@ -85,6 +87,7 @@ TEXTS: dict[str, tuple[str, str]] = {
     "rerank.example_meaning": ("Meaning over words", "重含义，轻字面"),
     "rerank.example_chinese": ("In Chinese", "中文示例"),
     "rerank.example_across": ("Across languages", "跨语言"),
+    "rerank.example_pictures": ("With pictures", "含图片"),
     "rerank.example_hard": ("A hard one", "有难度的"),
     # the rerank tab: what it answers
     "rerank.nothing_yet": ("No ranking yet", "尚未排序"),
@@ -181,8 +184,8 @@ TEXTS: dict[str, tuple[str, str]] = {
         "是 {yes}%，可能 {maybe}%，否 {no}%",
     ),
     "entailment.code_picture": (
-        "Save your picture as picture.jpg beside it; the name does not matter.",
-        "请将图片保存为同一目录下的 picture.jpg，文件名无关紧要。",
+        "Save your picture as photo.jpg beside it; the name does not matter.",
+        "请将图片保存为同一目录下的 photo.jpg，文件名无关紧要。",
     ),
     "entailment.no_image": ("Add a picture", "请添加图片"),
     "entailment.no_statements": ("Write at least one statement", "请至少写一条陈述"),
@@ -288,7 +291,10 @@ TEXTS: dict[str, tuple[str, str]] = {
     "rerank.python": ("Python, standard library only", "Python，仅用标准库"),
     # the rerank tab: what to fix
     "rerank.no_query": ("Enter a query", "请输入查询"),
-    "rerank.no_documents": ("Enter at least one document", "请至少输入一篇文档"),
+    "rerank.no_documents": (
+        "Enter at least one document, or add a picture",
+        "请至少输入一篇文档，或添加一张图片",
+    ),
     "rerank.too_long": (
         "{found} characters; at most {most} are read. Shorten it.",
         "共 {found} 个字符，最多 {most} 个，请缩短。",

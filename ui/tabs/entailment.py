@@ -22,7 +22,7 @@ from ui.draw import code_block, empty, hint, html, note
 from ui.guard import QUIET, ask, guarded, noted, validator
 from ui.tabs import examples
 from ui.tabs.models import draw_lack, draw_model
-from ui.tabs.pictures import Upload, example, read_upload
+from ui.tabs.pictures import Upload, photo, read_upload
 from ui.tabs.samples import entailment_samples
 from ui.tabs.verdicts import draw_verdicts
 from ui.texts import both, label, refusal, say
@@ -77,7 +77,7 @@ def _inputs() -> Inputs:
             for each in examples.ENTAILMENT
         )
     image = Upload(
-        example(first.photo),
+        photo(first.photo),
         label=label("entailment.image"),
         type="filepath",
         height=260,
@@ -184,7 +184,7 @@ def _follow(portal: Portal, page: "Page", given: Inputs, shown: Outputs) -> None
 
 
 def _filler(each: examples.Stated) -> Any:
-    return lambda: (example(each.photo), "\n".join(each.statements))
+    return lambda: (photo(each.photo), "\n".join(each.statements))
 
 
 def read_statements(text: str) -> list[str]:

@@ -11,11 +11,12 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Ranked:
-    """A query and documents to rank; `key` names its button."""
+    """A query, documents and some of our photos to rank; `key` names its button."""
 
     key: str
     query: str
     documents: tuple[str, ...]
+    photos: tuple[str, ...] = ()
 
 
 RERANK = (
@@ -71,6 +72,15 @@ RERANK = (
             "The speed of wildfires depends on the wind.",
             "Leopards and pumas rarely share a territory.",
         ),
+    ),
+    Ranked(
+        "rerank.example_pictures",
+        "a hot drink in a red cup",
+        (
+            "Espresso, served with a small spoon.",
+            "The stands were red with scarves as the hosts won the cup.",
+        ),
+        ("chelsea.jpg", "coffee.jpg", "rocket.jpg", "hubble_deep_field.jpg"),
     ),
 )
 

@@ -36,7 +36,7 @@ class Uploads(gr.Gallery):
         return [each.image.path for each in payload.root] if payload else []
 
 
-def example(name: str) -> str:
+def photo(name: str) -> str:
     """The path of one of our own photos."""
     return str(PHOTOS / name)
 

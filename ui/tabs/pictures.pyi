@@ -21,8 +21,6 @@ PHOTOS = Path(__file__).parents[1] / "photos"
 SIDE = 168  # pixels of a thumbnail's longer side
 KINDS = [".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp"]
 
-from gradio.events import Dependency
-
 class Upload(gr.Image):
     is_template = True  # Gradio's word for: draw it as the class it stems from
 
@@ -33,7 +31,6 @@ class Upload(gr.Image):
     if TYPE_CHECKING:
         from gradio.components import Timer
         from gradio.components.base import Component
-
 
 class Uploads(gr.Gallery):
     is_template = True
@@ -46,11 +43,9 @@ class Uploads(gr.Gallery):
         from gradio.components import Timer
         from gradio.components.base import Component
 
-
 def example(name: str) -> str:
     """The path of one of our own photos."""
     return str(PHOTOS / name)
-
 
 def read_upload(path: str, field: str, limits: Limits, side: int = UNDERSTANDING_SIDE) -> Picture:
     """BadInput for `field` if the file is no picture of ours, or is no longer there."""
@@ -65,7 +60,6 @@ def read_upload(path: str, field: str, limits: Limits, side: int = UNDERSTANDING
     except BadInput as fault:
         fault.field = field
         raise
-
 
 def thumbnail(picture: Picture) -> str:
     """A small data URI: a result shows no path and needs no second request."""

@@ -48,10 +48,10 @@ def entailment_samples(address: str, statements: Sequence[str]) -> Samples:
     fields = " \\\n  ".join(
         f"--form-string {shlex.quote(f'statements={statement}')}" for statement in statements
     )
-    curl = f"curl -sS {shlex.quote(url)} \\\n  -F image=@picture.jpg \\\n  {fields}\n"
+    curl = f"curl -sS {shlex.quote(url)} \\\n  -F image=@photo.jpg \\\n  {fields}\n"
     body: dict[str, object] = {"image": "", "statements": list(statements)}
     python = _python(url, body, _CHECKED).replace(
-        '"image": ""', '"image": b64encode(Path("picture.jpg").read_bytes()).decode()'
+        '"image": ""', '"image": b64encode(Path("photo.jpg").read_bytes()).decode()'
     )
     imports = "import json\nfrom base64 import b64encode\nfrom pathlib import Path\n"
     return Samples(curl, python.replace("import json\n", imports, 1), 0)
