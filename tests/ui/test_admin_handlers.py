@@ -8,9 +8,10 @@ taken away, where only the first line of each handler is left.
 
 import asyncio
 import json
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import gradio as gr
 import httpx
@@ -25,6 +26,8 @@ from backends.portal import Portal
 from backends.settings import Settings
 from tests.running import in_thread
 from ui.admin import page as admin
+
+T = TypeVar("T")
 
 PASSWORD = "correct horse battery"
 
@@ -63,12 +66,18 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
         gr.mount_gradio_app(bare, admin.build(portal), "/bare")
         return app, bare, portal
 
-    app, bare, portal = asyncio.run(built())  # outside a loop Gradio makes some and leaves them
+    app, bare, portal = in_a_loop(built())
     portal.identity.accounts._hasher = CheapHasher()
     for role in Role:
         portal.identity.accounts.add(role, PASSWORD, [role])
     with in_thread(app) as url, in_thread(bare, ready=False) as other:
         yield Served(url, f"{other}/bare", portal)
+
+
+def in_a_loop(work: Coroutine[Any, Any, T]) -> T:
+    """Outside a loop Gradio makes loops and leaves them; and this thread's may be Playwright's."""
+    with ThreadPoolExecutor(1) as apart:
+        return apart.submit(asyncio.run, work).result()
 
 
 def handlers(served: Served) -> list[dict[str, Any]]:
@@ -155,7 +164,7 @@ def test_a_guest_cannot_run_a_handler_by_name_or_by_number(served: Served) -> No
 
 def test_a_guest_gets_nothing_from_any_route_below_admin(served: Served) -> None:
     """Gradio's own check leaves some open: cancel, reset, heartbeat, theme, manifest."""
-    routes = asyncio.run(gradio_routes(served))
+    routes = in_a_loop(gradio_routes(served))
     assert {"/config", "/theme.css", "/gradio_api/queue/join", "/gradio_api/reset"} <= set(routes)
     with httpx.Client(timeout=30) as guest:
         for route in routes:
