@@ -343,6 +343,7 @@ TEXTS: dict[str, tuple[str, str]] = {
     "admin.worst": ("(worst service)", "（最差的服务）"),
     "admin.ago": ("vs 5 min ago", "较 5 分钟前"),
     "admin.no_value": ("no requests in the last minute", "最近一分钟没有请求"),
+    "admin.not_yet": ("no figure yet", "暂无数据"),
     "admin.no_change_known": ("no figure from 5 min ago", "5 分钟前没有数据"),
     "admin.running": ("Running", "运行中"),
     "admin.pending": ("Loading", "加载中"),

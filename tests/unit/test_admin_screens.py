@@ -79,6 +79,13 @@ def test_a_figure_that_nothing_happened_for_is_a_dash_and_never_zero() -> None:
         assert "no requests in the last minute" in tile(drawn, name)
 
 
+def test_before_the_first_figure_none_is_claimed() -> None:
+    drawn = tiles(figures())
+    for name in ("rps", "waiting"):
+        assert '<span class="val">–</span>' in tile(drawn, name)
+        assert "no figure yet" in tile(drawn, name)
+
+
 def test_without_a_figure_from_five_minutes_ago_no_change_is_claimed() -> None:
     drawn = tile(tiles(figures(rps=series("rps", *[1.0] * 50))), "rps")
     assert "no figure from 5 min ago" in drawn
