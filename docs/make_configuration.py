@@ -39,7 +39,8 @@ def _table(title: str, prefix: str, group: Any) -> Iterator[str]:
     yield "| setting | default | allowed | meaning |"
     yield "| --- | --- | --- | --- |"
     yield from (
-        f"| `{prefix}{name.upper()}` | {_default(field)} | {_allowed(field)} | {field.description} |"
+        f"| `{prefix}{name.upper()}` | {_default(field)} | {_allowed(field)} "
+        f"| {field.description} |"
         for name, field in group.model_fields.items()
         if not _is_group(field)
     )
