@@ -22,7 +22,7 @@ from ui.draw import code_block, empty, hint, html, note
 from ui.guard import QUIET, ask, guarded, noted, validator
 from ui.tabs import examples
 from ui.tabs.models import draw_lack, draw_model
-from ui.tabs.pictures import Upload, photo, read_upload
+from ui.tabs.pictures import photo, read_upload, upload
 from ui.tabs.samples import entailment_samples
 from ui.tabs.verdicts import draw_verdicts
 from ui.texts import both, label, refusal, say
@@ -37,7 +37,7 @@ HERE = "(...given) => [...given.slice(0, -1), new URL('.', location.href).href]"
 
 @dataclass(frozen=True, slots=True)
 class Inputs:
-    image: Upload
+    image: gr.Image
     statements: gr.Textbox
     premise: gr.Textbox
     premise_note: gr.HTML
@@ -76,15 +76,12 @@ def _inputs() -> Inputs:
             gr.Button(label(each.key), size="sm", elem_classes="q-chip", min_width=0)
             for each in examples.ENTAILMENT
         )
-    image = Upload(
-        photo(first.photo),
+    image = upload(
+        value=photo(first.photo),
         label=label("entailment.image"),
-        type="filepath",
         height=260,
         sources=["upload", "clipboard"],
-        buttons=[],
         elem_id="entailment-image",
-        elem_classes="q-media",
     )
     statements = gr.Textbox(
         "\n".join(first.statements),

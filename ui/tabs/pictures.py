@@ -1,8 +1,8 @@
 """
 Pictures from the page: paths of uploads in, `Picture`s and thumbnails out.
 
-Gradio's own reading of an upload decodes it, and answers a file that is no picture with a bare
-"Error": `Upload` and `Uploads` hand over the path as it is, so that our one reader judges it.
+Gradio's own reading of one upload opens it, and answers a file that is no picture with a bare
+"Error": here the path is handed over as it is, so that our one reader judges it.
 """
 
 from base64 import b64encode
@@ -22,18 +22,28 @@ SIDE = 168  # pixels of a thumbnail's longer side
 KINDS = [".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp"]
 
 
-class Upload(gr.Image):
-    is_template = True  # Gradio's word for: draw it as the class it stems from
+def upload(**given: Any) -> gr.Image:
+    """A place for one picture, which hands over the path of what was put there."""
+    image = gr.Image(type="filepath", image_mode=None, buttons=[], elem_classes="q-media", **given)
+    # On the object: a class of our own would make Gradio write a file beside this one.
+    image.preprocess = lambda payload: payload.path if payload else None  # type: ignore[method-assign]
+    return image
 
-    def preprocess(self, payload: Any) -> Any:
-        return payload.path if payload else None
 
-
-class Uploads(gr.Gallery):
-    is_template = True
-
-    def preprocess(self, payload: Any) -> Any:
-        return [each.image.path for each in payload.root] if payload else []
+def uploads(**given: Any) -> gr.Gallery:
+    """A place for many, which hands over (path, caption) for each."""
+    return gr.Gallery(
+        type="filepath",
+        columns=4,
+        height="auto",
+        object_fit="cover",
+        interactive=True,
+        file_types=KINDS,
+        sources=["upload", "clipboard"],
+        buttons=[],
+        elem_classes="q-media",
+        **given,
+    )
 
 
 def photo(name: str) -> str:

@@ -29,7 +29,7 @@ from ui.guard import QUIET, ask, guarded, noted, validator
 from ui.tabs import examples
 from ui.tabs.documents import Asked, Named, faults, read_file, read_lines, read_pairs
 from ui.tabs.models import draw_lack, draw_model
-from ui.tabs.pictures import Uploads, photo, read_upload
+from ui.tabs.pictures import photo, read_upload, uploads
 from ui.tabs.ranking import draw_ranking, rank
 from ui.tabs.samples import samples
 from ui.texts import both, label, refusal, say
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from ui.shell import Page
 
 NAME = "rerank"
+Uploaded = list[tuple[str, str | None]] | None
 TOP_N = 10
 
 # The inputs in the order in which every handler takes them; a BadInput blames one by its name.
@@ -50,7 +51,7 @@ HERE = "(...given) => [...given.slice(0, -1), new URL('.', location.href).href]"
 @dataclass(frozen=True, slots=True)
 class Inputs:
     query: gr.Textbox
-    pictures: Uploads
+    pictures: gr.Gallery
     pictures_note: gr.HTML
     documents: gr.Textbox
     file: gr.File
@@ -102,18 +103,7 @@ def _inputs() -> Inputs:
         max_lines=4,
         elem_id="rerank-query",
     )
-    pictures = Uploads(
-        label=label("rerank.pictures"),
-        columns=4,
-        height="auto",
-        object_fit="cover",
-        interactive=True,
-        file_types=["image"],
-        sources=["upload", "clipboard"],
-        buttons=[],
-        elem_id="rerank-pictures",
-        elem_classes="q-media",
-    )
+    pictures = uploads(label=label("rerank.pictures"), elem_id="rerank-pictures")
     pictures_note = html(elem_id="rerank-pictures-note", elem_classes="q-slot")
     documents = gr.Textbox(
         "\n".join(first.documents),
@@ -196,7 +186,7 @@ def _answer_runs(portal: Portal, page: "Page", given: Inputs, shown: Outputs) ->
     @guarded(portal, NAME)
     async def run(
         query: str,
-        pictures: list[str],
+        pictures: Uploaded,
         documents: str,
         file: str | None,
         instruction: str,
@@ -310,7 +300,7 @@ def filling(example: examples.Ranked) -> str:
 
 def wrong(
     query: str,
-    pictures: list[str],
+    pictures: Uploaded,
     documents: str,
     file: str | None,
     instruction: str,
@@ -332,7 +322,7 @@ def wrong(
 
 def read(
     query: str,
-    pictures: list[str],
+    pictures: Uploaded,
     documents: str,
     file: str | None,
     instruction: str,
@@ -347,7 +337,7 @@ def read(
         raise fault
     texts = [*read_lines(documents), *file_documents(file)]
     seen = [
-        Named(Path(path).name, read_upload(path, "pictures", limits)) for path in pictures or []
+        Named(Path(path).name, read_upload(path, "pictures", limits)) for path, _ in pictures or []
     ]
     return read_pairs(query, texts, instruction, limits, seen)
 
