@@ -129,6 +129,7 @@ def test_a_line_is_cut_where_values_are_missing_and_starts_at_nothing() -> None:
     assert drawn.count("<polyline") == 2
     assert "0.0,17.0 0.6,2.0" in drawn
     assert drawn.endswith("</svg>")
+    assert "<polyline" not in spark([(NOW - 2000, 1.0), (NOW - 1995, 1.0)], NOW)
     assert "<polyline" not in spark([(NOW, 1.0)], NOW)
     assert "<polyline" not in spark([], NOW)
 
