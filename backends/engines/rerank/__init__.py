@@ -96,6 +96,7 @@ MODELS: dict[str, Model] = {
             embedded=True,
             threads=4,
             batch_tokens=256,  # its batches are loops inside
+            capabilities=Capabilities(picture_documents=True),
         ),
         Model(
             name="bm25",
