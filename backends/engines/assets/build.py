@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from backends.engines.assets.wordnet import WordNet
 from backends.engines.e5 import E5
@@ -146,37 +147,44 @@ class Build:
         lemmas = [self._net.lemmas[wnid[1:]] for wnid in self._wnids]
         return [", ".join(lemma.replace("_", " ") for lemma in each) for each in lemmas]
 
-    def write(self) -> None:
-        self._write_labels()
-        self._write_vectors()
-        table = Nouns(self._net, [wnid[1:] for wnid in self._wnids]).table()
-        with gzip.GzipFile(HERE / "nouns.json.gz", "wb", mtime=0) as file:
-            file.write(json.dumps(table, separators=(",", ":")).encode())
-        (HERE / "fitted.json").write_text(json.dumps(FITTED, indent=1) + "\n")
+    def write(self, folder: Path) -> None:
+        for name, content in self.files().items():
+            (folder / name).write_bytes(content)
+        labels, mean = self.vectors()
+        np.savez(folder / "labels.npz", labels=labels, mean=mean)
+
+    def files(self) -> dict[str, bytes]:
+        """All but the vectors, by name."""
+        labels = [
+            {"wnid": wnid, "name": name, "text": text}
+            for wnid, name, text in zip(self._wnids, self._names, self.texts(), strict=True)
+        ]
+        nouns = Nouns(self._net, [wnid[1:] for wnid in self._wnids]).table()
+        return {
+            "labels.json": json.dumps(labels, indent=0).encode(),
+            "nouns.json.gz": gzip.compress(
+                json.dumps(nouns, separators=(",", ":")).encode(), mtime=0
+            ),
+            "fitted.json": json.dumps(FITTED, indent=1).encode() + b"\n",
+        }
 
     def texts(self) -> list[str]:
         """What stands for each class: its names and its definition."""
         glosses = [self._net.gloss[wnid[1:]] for wnid in self._wnids]
         return [f"{name}: {gloss}" for name, gloss in zip(self._names, glosses, strict=True)]
 
-    def _write_labels(self) -> None:
-        rows = [
-            {"wnid": wnid, "name": name, "text": text}
-            for wnid, name, text in zip(self._wnids, self._names, self.texts(), strict=True)
-        ]
-        (HERE / "labels.json").write_text(json.dumps(rows, indent=0))
-
-    def _write_vectors(self) -> None:
+    def vectors(self) -> tuple[NDArray[np.float16], NDArray[np.float32]]:
+        """The texts as directions from their mean, and the mean."""
         e5 = E5()
         vectors = np.stack([e5.query(text) for text in self.texts()])
-        mean = vectors.mean(0)
+        mean: NDArray[np.float32] = vectors.mean(0)
         centred = vectors - mean
         centred /= np.linalg.norm(centred, axis=1, keepdims=True)
-        np.savez(HERE / "labels.npz", labels=centred.astype(np.float16), mean=mean)
+        return centred.astype(np.float16), mean
 
 
 if __name__ == "__main__":
-    Build(Path(sys.argv[1] if len(sys.argv) > 1 else "/usr/share/wordnet")).write()
+    Build(Path(sys.argv[1] if len(sys.argv) > 1 else "/usr/share/wordnet")).write(HERE)
     for path in sorted(HERE.iterdir()):
         if path.suffix in (".json", ".npz", ".gz"):
             print(path.name, path.stat().st_size)

@@ -9,8 +9,10 @@ the three answers, the same for every picture. English only; a premise is not us
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from backends.engines import Emit
 from backends.engines.e5 import E5
@@ -19,7 +21,7 @@ from backends.engines.entailment.colours import Colours, colours_of
 from backends.engines.entailment.nouns import Noun, NounTable
 from backends.engines.entailment.rules import Look, judge
 from backends.engines.entailment.sentence import read_sentence
-from backends.engines.faces import shared_finder
+from backends.engines.faces import Face, shared_finder
 from backends.engines.fitted import fitted
 from backends.engines.lite0 import Floats
 from backends.engines.objects import Objects, bridge
@@ -27,7 +29,7 @@ from backends.engines.pictures import Picture
 from backends.engines.recent import Recent
 from backends.errors import BadInput
 
-LOOK_TOKENS = 256  # a look at a picture takes as long as reading about that many
+LOOK_TOKENS = 48  # a statement's share of the look: most pictures come with several statements
 _TOKENS_PER_WORD = 6
 _MOST_WORDS = 100
 _PICTURES = 64  # looks remembered, 4 kB each
@@ -39,6 +41,10 @@ _PREMISE = Evidence(
     "The premise was not used: this model goes by the picture alone.",
     "未使用前提：该模型只依据图片判断。",
 )
+
+
+class Finder(Protocol):
+    def find(self, picture: NDArray[np.uint8]) -> Sequence[Face]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,10 +61,10 @@ class ObjectsAndFaces:
 
     model = "objects-and-faces"
 
-    def __init__(self) -> None:
+    def __init__(self, faces: Finder | None = None) -> None:
         self._e5: E5 | None = E5()
         self._objects = Objects()
-        self._faces = shared_finder()
+        self._faces = faces or shared_finder()
         self._table = NounTable()
         self._rates = {label: _rates(label) for label in LABELS}
         self._pictures: Recent[bytes, _Seen] = Recent(_PICTURES)

@@ -1,8 +1,9 @@
 """
 The rules that turn what was found in a picture into yes, maybe or no.
 
-Yes: every checked noun is there and no word is left that nothing can check. No: the subject of
-an indefinite sentence is not there, or a colour contradicts. Everything else is maybe.
+Yes: the subject is there, no other noun is found absent, and no word is left that nothing can
+check. No: the subject of an indefinite sentence is not there, or a colour contradicts. Everything
+else is maybe. The measured rates belong to exactly these rules: change one, measure again.
 """
 
 from collections.abc import Callable
