@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
 
-from backends.engines.pictures import Picture
+from backends.engines.picture import Picture
 from backends.engines.rerank import Document, Pair
 from backends.errors import BadInput
 from backends.serving.wire.text import clean

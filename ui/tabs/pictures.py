@@ -12,7 +12,8 @@ from typing import Any
 
 import gradio as gr
 
-from backends.engines.pictures import UNDERSTANDING_SIDE, Picture, PictureLimits, read_picture
+from backends.engines.picture import Picture, PictureLimits
+from backends.engines.pictures import UNDERSTANDING_SIDE, read_picture
 from backends.errors import BadInput
 from backends.settings import Limits
 from ui.texts import refusal

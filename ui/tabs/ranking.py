@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from html import escape
 
-from backends.engines.pictures import Picture
+from backends.engines.picture import Picture
 from backends.engines.rerank import Pair, Relevance, picture_of, text_of
 from backends.serving import Answer
 from ui.draw import bar, empty, note

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from backends.engines import Capabilities, Engine, Model
-from backends.engines.pictures import Picture
+from backends.engines.picture import Picture
 from backends.errors import ModelLoadError
 from backends.settings import Settings
 
@@ -107,7 +107,7 @@ MODELS: dict[str, Model] = {
             name="bm25",
             title="BM25",
             load=load_bm25,
-            licence="Apache-2.0 (our own code)",
+            licence="this project's own code",
             source="Robertson and Zaragoza, 2009",
             about=("Words only", "仅按词匹配"),
             limits=(

@@ -5,7 +5,7 @@ send one.
 
 from typing import Any
 
-from backends.engines.pictures import Picture
+from backends.engines.picture import Picture
 from backends.engines.rerank import Document, Illustrated, picture_of, text_of
 from backends.errors import BadInput
 from backends.serving.wire.pictures import picture_from, url_of
