@@ -1,14 +1,14 @@
 """Admin as a person meets it, in a real Chromium: sign-in, a swap from review to undo, silence."""
 
 import threading
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Route, expect
 
 from backends.identity import Accounts
 from backends.serving.record import ModelRecord
@@ -441,25 +441,44 @@ def test_a_hidden_page_asks_for_nothing_and_a_page_in_view_catches_up(
 
 
 def test_a_silent_portal_shows_after_fifteen_seconds_and_locks_what_writes(
-    browser: Browser, state_dir: Path
+    browser: Browser, own: Own
 ) -> None:
-    with ExitStack() as until:
-        served = until.enter_context(site(state_dir, {"rerank": Engines().family}))
-        door = f"{served.url}/admin/?token={served.token}"
-        page = until.enter_context(paused(browser, door))
+    held: list[Route] = []
+    with paused(browser, f"{own.site.url}{own.door}") as page:
         review_paused(page)
-        served.portal.audit.lines(1)
-        page.context.set_offline(True)
-        page.clock.run_for(14_000)
-        expect(page.locator("body.q-silent")).to_have_count(0)
-        page.clock.run_for(4000)
+        page.route("**/queue/join*", lambda route: held.append(route))  # asked, and not answered
+        seen = []
+        while not seen or not seen[-1][1]:
+            page.clock.run_for(1000)
+            seen.append(page.evaluate(AGE_AND_SILENCE))
+            assert len(seen) < 60, seen
+        assert all(is_silent is (age > 15) for age, is_silent in seen)
         expect(page.locator("#q-stamp .st")).to_be_visible()
-        expect(page.locator("#q-stamp")).to_contain_text("The portal is silent.")
-        page.context.set_offline(False)
-        page.fill("#swap-reason textarea", "too late")
-        page.locator("#swap-apply").evaluate("button => button.click()")
-        page.clock.run_for(200)
-        assert served.portal.audit.lines(1) == []
+        page.fill("#swap-reason textarea", "while silent")
+        page.click("#swap-apply")
+        for route in held:
+            route.continue_()
+        page.unroute("**/queue/join*")
+        running(page, lambda: expect(page.locator("body.q-silent")).to_have_count(0, timeout=500))
+        page.fill("#swap-reason textarea", "once it answers")
+        page.click("#swap-apply")
+        running(page, lambda: said(page).to_contain_text("now runs words", timeout=500))
+    assert [line.reason for line in own.site.portal.audit.lines(9)] == ["once it answers"] * 2
+
+
+AGE_AND_SILENCE = (
+    "() => [Number(document.querySelector('[data-age]').textContent),"
+    " document.body.classList.contains('q-silent')]"
+)
+
+
+def running(page: Page, claim: Callable[[], None]) -> None:
+    """Let the page's clock run until the claim holds."""
+    for _ in range(60):
+        page.clock.run_for(1000)
+        with suppress(AssertionError):
+            return claim()
+    return claim()
 
 
 def review_paused(page: Page) -> None:
