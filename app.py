@@ -42,7 +42,7 @@ from starlette.middleware.gzip import GZipMiddleware  # noqa: E402
 from backends.errors import QuartetError  # noqa: E402
 from backends.families import FAMILIES, Family  # noqa: E402
 from backends.identity import Accounts, Identity, Role  # noqa: E402
-from backends.routes.answers import add_error_answers  # noqa: E402
+from backends.routes.answers import add_error_answers, add_unknown_routes  # noqa: E402
 from backends.routes.health import add_health_routes, add_internal_routes  # noqa: E402
 from backends.routes.lifecycle import Lifecycle  # noqa: E402
 from backends.routes.models import add_model_routes  # noqa: E402
@@ -95,6 +95,7 @@ class Parts:
         add_health_routes(app, self.services, self.instruments, self.lifecycle)
         add_internal_routes(app, self.services, self.records, self.settings, self.lifecycle)
         add_model_routes(app, self.families, self.services, self.settings, self.instruments)
+        add_unknown_routes(app)
         return app
 
     def dress(self, app: FastAPI, identity: Identity | None) -> None:

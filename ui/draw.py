@@ -52,10 +52,11 @@ def bar(share: float) -> str:
     return f'<span class="bar" aria-hidden="true"><i style="width:{percent:.1f}%"></i></span>'
 
 
-def code_block(name: str, text: str) -> str:
-    """Code to copy, under its name; page.js makes the button work."""
+def code_block(name: str, title: str, text: str) -> str:
+    """Code to copy, under a title (HTML); page.js makes the button work."""
     return (
-        f'<div class="q-code"><div class="q-code-top"><span>{escape(name)}</span>'
+        f'<div class="q-code" data-code="{escape(name)}">'
+        f'<div class="q-code-top"><span>{title}</span>'
         f'<button type="button" class="q-btn" data-q="copy">'
         f'<span class="q-do">{say("shell.copy")}</span>'
         f'<span class="q-done">{say("shell.copied")}</span></button></div>'

@@ -28,6 +28,13 @@ if TYPE_CHECKING:
 
 COOKIE = "quartet_session"
 
+# An event of the page's own: no spinner, no named endpoint, no limit but our own queue's.
+QUIET: dict[str, Any] = {
+    "show_progress": "hidden",
+    "api_visibility": "private",
+    "concurrency_limit": None,
+}
+
 log = logging.getLogger(__name__)
 
 P = ParamSpec("P")

@@ -31,7 +31,7 @@ def public(portal: "Portal") -> gr.Blocks:
         for name, tab in TABS.items():
             if name in portal.families:
                 with gr.Tab(label(f"tab.{name}"), id=name, elem_id=f"tab-{name}"):
-                    tab.build(portal, page.pill)
+                    tab.build(portal, page)
     return page.blocks
 
 

@@ -6,16 +6,17 @@ like a tab. Readiness is the services' own word, read again whenever the page as
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from html import escape
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
 from backends.serving import State, Status
 from ui.draw import html
+from ui.guard import QUIET
 from ui.tabs import TABS
 from ui.texts import TEXTS, both, label, plain, say
 
@@ -47,17 +48,24 @@ PILLS: dict[State, tuple[str, str]] = {
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """What a page gets back from the frame: its blocks, and the readiness to refresh."""
+    """
+    What the frame hands to a page. `again` are the events at which whatever shows the services'
+    state is read anew: the page was opened, or came back into view. `refresh` answers into
+    `pill`, for after a request.
+    """
 
     blocks: gr.Blocks
     pill: gr.HTML
+    refresh: Callable[[], Awaitable[str]]
+    again: tuple[Any, ...]
 
 
 @contextmanager
 def page(portal: "Portal", current: str) -> Iterator[Page]:
     """
-    A page inside the frame; `current` is "public" or "admin". Add components in the `with`;
-    let handlers answer `await readiness(portal)` into `.pill` when readiness may have changed.
+    A page inside the frame; `current` is "public" or "admin". Add components in the `with`.
+    page.js presses hidden buttons with the ids `q-away` and `q-back` when the page is hidden and
+    shown, counts the age of `[data-stamp]`, and blocks `.q-write` buttons while that is stale.
     """
     root = portal.settings.server.root_path.rstrip("/")
     blocks = gr.Blocks(
@@ -73,23 +81,16 @@ def page(portal: "Portal", current: str) -> Iterator[Page]:
             html(_public_links(root), elem_id="q-pages")
         else:
             html(_admin_links(portal, root), elem_id="q-pages")
-        yield Page(blocks, pill)
-        html(_footer(root), elem_id="q-foot")
-        # page.js presses it when the page comes back into view and while something loads
-        again = gr.Button(label("shell.ready"), visible="hidden", elem_id="q-again")
+        # page.js presses it when the page comes back into view, and while something loads
+        pressed = gr.Button(label("shell.ready"), visible="hidden", elem_id="q-again")
+        again = (blocks.load, pressed.click)
 
         async def refresh() -> str:
             return await readiness(portal)
 
-        for event in (blocks.load, again.click):
-            event(
-                refresh,
-                None,
-                pill,
-                show_progress="hidden",
-                api_visibility="private",
-                concurrency_limit=None,
-            )
+        gr.on(again, refresh, None, pill, **QUIET)
+        yield Page(blocks, pill, refresh, again)
+        html(_footer(root), elem_id="q-foot")
 
 
 async def readiness(portal: "Portal") -> str:

@@ -41,6 +41,9 @@ INK = gr.themes.Color(
     c900="#191923",
     c950="#111118",
 )
+# In the wheel only Regular and Bold hold the Latin letters: SemiBold would fall back, letter by
+# letter, to whatever the system has. A weight of 600 is drawn with Bold.
+WEIGHTS = (400, 700)
 # The wheel has no Chinese font: each system's own, the commonest first.
 CHINESE = (
     "PingFang SC",
@@ -151,13 +154,13 @@ def theme() -> gr.themes.Base:
         radius_size=sizes.radius_lg,
         text_size=sizes.text_md,
         font=[
-            gr.themes.LocalFont("IBM Plex Sans", weights=(400, 600)),
+            gr.themes.LocalFont("IBM Plex Sans", weights=WEIGHTS),
             *CHINESE,
             "system-ui",
             "sans-serif",
         ],
         font_mono=[
-            gr.themes.LocalFont("IBM Plex Mono", weights=(400, 600)),
+            gr.themes.LocalFont("IBM Plex Mono", weights=WEIGHTS),
             "ui-monospace",
             "monospace",
         ],

@@ -56,6 +56,8 @@ class Model:
     """
     One model of a family. `load` is None for a model that we know of and that this version
     cannot load. `about` and `limits` are (English, Chinese): what the page says of it.
+    `threads` may run it at once. `batch_tokens` caps a batch below the settings' cap, for a
+    model that gains nothing from large ones and would only hold up those who left.
     """
 
     name: str
@@ -70,4 +72,5 @@ class Model:
     embedded: bool = False
     device: str = "CPU"
     threads: int = 1
+    batch_tokens: int = 1_000_000
     capabilities: Capabilities = field(default_factory=Capabilities)

@@ -56,8 +56,11 @@ class LocalCluster:
         return Reading(tuple(found), time.time(), tuple(warnings))
 
     async def write_record(self, ref: Ref, record: ModelRecord, *, seen: int) -> None:
-        self._service(ref)
+        service = self._service(ref)
         async with self._writing:  # reading, comparing and replacing are one step
+            if await asyncio.to_thread(self._records.read, ref.name) is None:
+                running = (await service.status()).revision
+                seen = 0 if seen == running else seen  # the default runs; nobody wrote it yet
             await asyncio.to_thread(self._records.write, ref.name, record, seen=seen)
 
     async def roll(self, ref: Ref, revision: int) -> None:

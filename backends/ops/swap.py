@@ -187,7 +187,9 @@ class Swaps:
         undone = ""
         try:
             await self._cluster.roll(plan.ref, record.revision)
-        except Unavailable as error:
+        except Conflict:
+            raise  # another record was written meanwhile: it stands
+        except QuartetError as error:
             undone = error.text
             record = await self._put_back(plan, record, who, undone)
         now = self._counts(plan.ref)
@@ -211,7 +213,7 @@ class Swaps:
         try:
             await self._cluster.write_record(plan.ref, back, seen=record.revision)
             await self._cluster.roll(plan.ref, back.revision)
-        except Unavailable as error:
+        except QuartetError as error:
             raise Unavailable(
                 f"{why} Going back to {plan.before.model} failed too: {error.text}"
             ) from error

@@ -11,9 +11,11 @@ import orjson
 from fastapi import FastAPI, Request
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
+from starlette.routing import Match
 
 from backends.errors import QuartetError
 
+METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 SORRY = "Something went wrong on our side; the log knows more under this request id."
 
 
@@ -51,8 +53,9 @@ def add_error_answers(app: FastAPI) -> None:
     async def unknown(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
         phrase = HTTPStatus(error.status_code).phrase
+        told = "no such route" if error.status_code == 404 else phrase.lower()
         body = {
-            "error": f"{phrase}: {request.method} {request.url.path} is not a route here.",
+            "error": f"{request.method} {request.url.path}: {told}; /docs lists them all.",
             "error_type": phrase.title().replace(" ", ""),
             "request_id": request.state.request_id,
         }
@@ -60,3 +63,21 @@ def add_error_answers(app: FastAPI) -> None:
 
     app.add_exception_handler(QuartetError, on_purpose)
     app.add_exception_handler(HTTPException, unknown)
+
+
+def add_unknown_routes(app: FastAPI) -> None:
+    """Below our prefixes nothing is the page's: what no route took is 404, or 405 with Allow."""
+    ours = list(app.router.routes)
+
+    async def nowhere(request: Request) -> Response:
+        allowed: set[str] = set()
+        for route in ours:
+            match, _ = route.matches(request.scope)
+            if match is Match.PARTIAL:
+                allowed |= getattr(route, "methods", None) or set()
+        if allowed:
+            raise HTTPException(405, headers={"allow": ", ".join(sorted(allowed))})
+        raise HTTPException(404)
+
+    for prefix in ("/v1", "/internal"):
+        app.add_route(f"{prefix}/{{path:path}}", nowhere, methods=METHODS, include_in_schema=False)

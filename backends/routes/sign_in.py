@@ -136,7 +136,7 @@ def _is_the_door(scope: Scope) -> bool:
     if scope["type"] != "http" or scope["method"] not in ("GET", "HEAD"):
         return False
     path, root = scope["path"], scope.get("root_path", "")
-    # a proxy may strip the sub-path or leave it
+    # a server may say the sub-path again in the path, or not
     inner = path[len(root) :] if root and path.startswith(f"{root}/") else path
     return inner in ("/admin", "/admin/")
 

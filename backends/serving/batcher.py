@@ -311,7 +311,7 @@ class Batcher:
                 [entry.tokens for entry in claimed],
                 self._cost,
                 self._settings.max_batch,
-                self._settings.max_tokens,
+                min(self._settings.max_tokens, slot.model.batch_tokens),
             )
             with self._lock:
                 batch = self._take(slot, claimed, [claimed[p] for p in positions])

@@ -262,7 +262,7 @@ async def test_an_account_ends_the_token_and_what_the_token_opened(desk: Desk) -
         await desk.identity.sign_in_with_token(fresh or "", HERE)
 
 
-@pytest.mark.parametrize("token", ["", "x", "令牌", "\udcff".encode(errors="replace").decode()])
+@pytest.mark.parametrize("token", ["", "x", "令牌"])
 async def test_a_wrong_token_is_refused(desk: Desk, token: str) -> None:
     with pytest.raises(SignInNeeded, match="not valid"):
         await desk.identity.sign_in_with_token(token, HERE)

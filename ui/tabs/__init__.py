@@ -8,12 +8,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import gradio as gr
-
 from ui.tabs import rerank
 
 if TYPE_CHECKING:
     from backends.portal import Portal
+    from ui.shell import Page
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +20,7 @@ class Tab:
     """`verb` is what one does there, (English, Chinese), for the header's line."""
 
     verb: tuple[str, str]
-    build: "Callable[[Portal, gr.HTML], None]"
+    build: "Callable[[Portal, Page], None]"
 
 
 TABS: dict[str, Tab] = {

@@ -1,14 +1,300 @@
-"""Rerank: a query, documents, and their ranking."""
+"""
+Rerank: a query and documents in, a ranking out.
 
-from typing import TYPE_CHECKING
+The screen and its handlers; what can go wrong is in `documents`, what is drawn in `ranking`, and
+the code to copy in `samples`. The loaded model is read when the page opens, when it comes back
+into view and after each run, because Admin may have exchanged it meanwhile.
+"""
+
+import asyncio
+import contextlib
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
-from ui.draw import html
+from backends.engines import Model
+from backends.errors import BadInput
+from backends.settings import Limits
+from ui.draw import code_block, empty, hint, html, note
+from ui.guard import QUIET, ask, guarded, noted
+from ui.tabs import examples
+from ui.tabs.documents import Asked, clean, read_file, read_lines, read_pairs
+from ui.tabs.models import draw_lack, draw_model
+from ui.tabs.ranking import draw_ranking, rank
+from ui.tabs.samples import samples
+from ui.texts import beside, both, label, refusal, say
 
 if TYPE_CHECKING:
     from backends.portal import Portal
+    from ui.shell import Page
+
+NAME = "rerank"
+TOP_N = 10
+
+# The inputs in the order in which every handler takes them; a BadInput blames one by its name.
+ORDER = ("query", "documents", "file", "instruction", "top_n", "threshold")
+
+# The visitor's address bar knows where the portal is, behind whatever proxy: put it last.
+HERE = "(...given) => [...given.slice(0, -1), new URL('.', location.href).href]"
 
 
-def build(portal: "Portal", pill: gr.HTML) -> None:
-    html("")
+@dataclass(frozen=True, slots=True)
+class Inputs:
+    query: gr.Textbox
+    documents: gr.Textbox
+    file: gr.File
+    file_note: gr.HTML
+    instruction: gr.Textbox
+    instruction_note: gr.HTML
+    top_n: gr.Number
+    threshold: gr.Slider
+    go: gr.Button
+    tries: tuple[gr.Button, ...]
+
+    def all(self) -> list[Any]:
+        return [getattr(self, name) for name in ORDER]
+
+
+@dataclass(frozen=True, slots=True)
+class Outputs:
+    result: gr.HTML
+    model: gr.HTML
+    fold: gr.Accordion
+    code: gr.HTML
+    here: gr.Textbox
+
+
+def build(portal: "Portal", page: "Page") -> None:
+    with gr.Row(equal_height=False):
+        with gr.Column(scale=5, min_width=320, elem_classes="q-panel"):
+            given = _inputs()
+        with gr.Column(scale=7, min_width=320, elem_classes="q-panel"):
+            shown = _outputs()
+    _answer_runs(portal, page, given, shown)
+    _follow_inputs(portal, page, given, shown)
+
+
+def _inputs() -> Inputs:
+    first = examples.RERANK[0]
+    with gr.Row(elem_classes="q-chips"):
+        html(f"<span>{say('rerank.examples')}</span>")
+        tries = tuple(
+            gr.Button(label(example.key), size="sm", elem_classes="q-chip", min_width=0)
+            for example in examples.RERANK
+        )
+    query = gr.Textbox(
+        first.query,
+        label=label("rerank.query"),
+        placeholder=label("rerank.query_hint"),
+        max_lines=4,
+        elem_id="rerank-query",
+    )
+    documents = gr.Textbox(
+        "\n".join(first.documents),
+        label=label("rerank.documents"),
+        placeholder=label("rerank.documents_hint"),
+        lines=8,
+        max_lines=14,
+        elem_id="rerank-documents",
+    )
+    file = gr.File(
+        label=label("rerank.file"),
+        file_types=[".txt", ".csv", ".jsonl"],
+        height=84,
+        elem_id="rerank-file",
+        elem_classes="q-drop",
+    )
+    file_note = html(elem_id="rerank-file-note")
+    with gr.Accordion(label("shell.options"), open=False, elem_classes="q-fold"):
+        with gr.Row():
+            top_n = gr.Number(TOP_N, label=label("rerank.top_n"), precision=0, min_width=110)
+            threshold = gr.Slider(
+                0, 1, 0, step=0.01, label=label("rerank.threshold"), min_width=180, scale=2
+            )
+        instruction = gr.Textbox(
+            "",
+            label=label("rerank.instruction"),
+            placeholder=label("rerank.instruction_hint"),
+            interactive=False,
+            lines=2,
+            elem_id="rerank-instruction",
+        )
+        instruction_note = html(elem_id="rerank-instruction-note")
+    go = gr.Button(label("rerank.go"), variant="primary", elem_classes="q-go", elem_id="rerank-go")
+    html(hint())
+    return Inputs(
+        query=query,
+        documents=documents,
+        file=file,
+        file_note=file_note,
+        instruction=instruction,
+        instruction_note=instruction_note,
+        top_n=top_n,
+        threshold=threshold,
+        go=go,
+        tries=tries,
+    )
+
+
+def _outputs() -> Outputs:
+    nothing = empty(say("rerank.nothing_yet"), say("rerank.start"))
+    result = html(nothing, elem_id="rerank-result")
+    model = html(elem_id="rerank-model")
+    with gr.Accordion(label("shell.code"), open=False, elem_classes="q-fold") as fold:
+        code = html(elem_id="rerank-code")
+    return Outputs(result, model, fold, code, here=gr.Textbox(visible=False))
+
+
+def _answer_runs(portal: "Portal", page: "Page", given: Inputs, shown: Outputs) -> None:
+    """The button, Enter and the examples: rank, then look at the model again."""
+    service, family, limits = portal.services[NAME], portal.families[NAME], portal.settings.limits
+
+    def check(*values: Any) -> list[Any]:
+        try:
+            read(*values, limits=limits)
+        except BadInput as error:
+            told = beside(error.text, error.zh)
+            return [gr.validate(name != error.field, told) for name in ORDER]
+        return [gr.validate(True, "")] * len(ORDER)
+
+    @guarded(portal, NAME)
+    async def run(
+        query: str,
+        documents: str,
+        file: str | None,
+        instruction: str,
+        top_n: int | None,
+        threshold: float,
+        request: gr.Request,
+    ) -> str:
+        asked = await asyncio.to_thread(
+            read, query, documents, file, instruction, top_n, threshold, limits=limits
+        )
+        began = time.perf_counter()
+        answer = await service.predict(asked.pairs, ask(portal, request))
+        seconds = time.perf_counter() - began
+        noted(answer)
+        model = family.models[answer.model]
+        ranking = rank(asked.pairs, answer, top_n or TOP_N, threshold)
+        return draw_ranking(ranking, model.title, threshold, seconds, notes(asked, model))
+
+    @guarded(portal)
+    async def refresh() -> tuple[Any, ...]:
+        status = await service.status()
+        able = status.capabilities.instruction
+        lack = "" if able else note("info", draw_lack("instruction", status, family))
+        return draw_model(status, family), gr.update(interactive=able), lack
+
+    ranked: dict[str, Any] = {
+        "fn": run,
+        "inputs": given.all(),
+        "outputs": shown.result,
+        "validator": check,
+        "api_visibility": "private",
+        "concurrency_limit": None,  # the service's own queue refuses, and says when to return
+        "show_progress": "minimal",
+    }
+    ends = [gr.on([given.go.click, given.query.submit], **ranked)]
+    for button, example in zip(given.tries, examples.RERANK, strict=True):
+        filled = [given.query, given.documents, given.file]
+        texts = [example.query, "\n".join(example.documents), None]
+        fill = f"() => {json.dumps(texts, ensure_ascii=False)}"
+        ends.append(button.click(None, None, filled, js=fill).then(**ranked))
+    state = [shown.model, given.instruction, given.instruction_note]
+    for end in ends:
+        end.then(refresh, None, state, **QUIET).then(page.refresh, None, page.pill, **QUIET)
+    gr.on(page.again, refresh, None, state, **QUIET)
+
+
+def _follow_inputs(portal: "Portal", page: "Page", given: Inputs, shown: Outputs) -> None:
+    """What follows the inputs without a run: the note on a dropped file, and the code."""
+    service = portal.services[NAME]
+
+    @guarded(portal)
+    async def dropped(file: str | None, documents: str) -> tuple[str, str]:
+        if file is None:
+            return "", documents
+        try:
+            found = await asyncio.to_thread(file_documents, file)
+        except BadInput as error:
+            return note("bad", both(error.text, error.zh)), documents
+        told = say("rerank.from_file", count=len(found), name=Path(file).name)
+        untouched = read_lines(documents) in {example.documents for example in examples.RERANK}
+        return note("info", told), "" if untouched else documents
+
+    @guarded(portal)
+    async def code(*values: Any) -> tuple[str, str]:
+        query, documents, file, instruction, top_n, _, here = values
+        able = (await service.status()).capabilities.instruction
+        texts = await asyncio.to_thread(all_documents, documents, file)
+        made = samples(
+            here.rstrip("/"),
+            clean(query.strip())[0],
+            texts,
+            top_n or TOP_N,
+            clean(instruction.strip())[0] if able else "",
+        )
+        more = note("info", say("rerank.code_left_out", count=made.left_out)) * bool(made.left_out)
+        curl = code_block("curl", "curl", made.curl)
+        return more + curl + code_block("python", say("rerank.python"), made.python), here
+
+    coded: dict[str, Any] = {
+        "fn": code,
+        "inputs": [*given.all(), shown.here],
+        "outputs": [shown.code, shown.here],
+        "js": HERE,
+        **QUIET,
+    }
+    given.file.change(
+        dropped, [given.file, given.documents], [given.file_note, given.documents], **QUIET
+    ).then(**coded)
+    left = [given.query.blur, given.documents.blur, given.instruction.blur, given.top_n.change]
+    gr.on([page.blocks.load, shown.fold.expand, shown.result.change, *left], **coded)
+
+
+def read(
+    query: str,
+    documents: str,
+    file: str | None,
+    instruction: str,
+    top_n: int | None,
+    threshold: float,
+    *,
+    limits: Limits,
+) -> Asked:
+    """Every rule that the inputs must keep; raises BadInput with one of ORDER as its field."""
+    if top_n is not None and top_n < 1:
+        raise refusal("rerank.bad_top_n", "top_n")
+    texts = [*read_lines(documents), *(file_documents(file) if file else ())]
+    return read_pairs(query, texts, instruction, limits)
+
+
+def file_documents(path: str) -> tuple[str, ...]:
+    try:
+        return read_file(Path(path).name, Path(path).read_bytes())
+    except OSError as error:  # Gradio empties its cache of uploads after an hour
+        raise refusal("rerank.file_gone", "file") from error
+
+
+def all_documents(documents: str, file: str | None) -> Sequence[str]:
+    """For the code: what is there already, even if a field is still to be fixed."""
+    texts = [*read_lines(documents)]
+    if file:
+        with contextlib.suppress(BadInput):  # the note under the file says so
+            texts += file_documents(file)
+    return [clean(text)[0] for text in texts]
+
+
+def notes(asked: Asked, model: Model) -> list[str]:
+    """What must be said beside the result, as HTML."""
+    told = []
+    if asked.cleaned:
+        told.append(say("rerank.cleaned"))
+    if asked.pairs[0].instruction and not model.capabilities.instruction:
+        told.append(say("rerank.ignored", model=model.title))
+    return told

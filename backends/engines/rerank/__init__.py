@@ -65,6 +65,7 @@ MODELS: dict[str, Model] = {
             ),
             embedded=True,
             threads=4,
+            batch_tokens=256,  # its batches are loops inside
         ),
         Model(
             name="bm25",

@@ -1,0 +1,120 @@
+"""
+What a visitor typed, pasted or dropped becomes pairs to rank; or one sentence on what to fix.
+
+Pure: text and bytes in, frozen values out. Every BadInput here names the field it is about.
+"""
+
+import csv
+import json
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import PurePath
+
+from backends.engines.rerank import Pair
+from backends.settings import Limits
+from ui.texts import refusal
+
+_LINES = re.compile(r"\r\n|\r|\n")  # str.splitlines would cut at characters that text may hold
+_UNREADABLE = re.compile("[\0\ud800-\udfff]")
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """The pairs of one request; `cleaned` says that unreadable characters were replaced."""
+
+    pairs: tuple[Pair, ...]
+    cleaned: bool = False
+
+
+def clean(text: str) -> tuple[str, bool]:
+    """The text without NUL and lone surrogates, which no model and no wire can carry."""
+    cleaned = _UNREADABLE.sub("\ufffd", text)
+    return cleaned, cleaned != text
+
+
+def read_lines(text: str) -> tuple[str, ...]:
+    """One document a line; blank lines are not documents."""
+    return tuple(line.strip() for line in _LINES.split(text) if line.strip())
+
+
+def read_pairs(query: str, documents: Sequence[str], instruction: str, limits: Limits) -> Asked:
+    """Raises BadInput for: query, documents, instruction."""
+    texts = [clean(text.strip()) for text in (query, instruction, *documents)]
+    (query, _), (instruction, _), *rest = texts
+    kept = tuple(text for text, _ in rest if text)
+    if not query:
+        raise refusal("rerank.no_query", "query")
+    if not kept:
+        raise refusal("rerank.no_documents", "documents")
+    for text, name in ((query, "query"), (instruction, "instruction")):
+        if len(text) > limits.query_chars:
+            raise refusal("rerank.too_long", name, found=len(text), most=limits.query_chars)
+    if len(kept) > limits.documents:
+        raise refusal("rerank.too_many", "documents", found=len(kept), most=limits.documents)
+    return Asked(
+        tuple(Pair(query, document, kept, instruction) for document in kept),
+        cleaned=any(changed for _, changed in texts),
+    )
+
+
+def read_file(name: str, data: bytes) -> tuple[str, ...]:
+    """
+    The documents in a dropped file: .txt lines; .csv the column `text`, or the first; .jsonl a
+    string or an object with `text`. Raises BadInput for: file.
+    """
+    short = clean(name)[0][-80:]
+    read = READERS.get(PurePath(name).suffix.lower())
+    if read is None:
+        raise refusal("rerank.file_kind", "file", name=short)
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise refusal("rerank.not_utf8", "file", name=short) from error
+    documents = tuple(document for document in read(short, text) if document.strip())
+    if not documents:
+        raise refusal("rerank.empty_file", "file", name=short)
+    return documents
+
+
+def _read_text(name: str, text: str) -> Sequence[str]:
+    return read_lines(text)
+
+
+def _read_table(name: str, text: str) -> Sequence[str]:
+    rows = csv.reader(_LINES.split(clean(text)[0]))
+    try:
+        filled = [row for row in rows if row]
+    except csv.Error as error:  # such as a field beyond the module's limit
+        raise refusal("rerank.bad_line", "file", name=name, line=rows.line_num) from error
+    head = [cell.strip().lower() for cell in filled[0]] if filled else []
+    if "text" in head:
+        column = head.index("text")
+        return [row[column] for row in filled[1:] if len(row) > column]
+    return [row[0] for row in filled]
+
+
+def _read_objects(name: str, text: str) -> Sequence[str]:
+    return [
+        _read_object(name, number, line)
+        for number, line in enumerate(_LINES.split(text), 1)
+        if line.strip()
+    ]
+
+
+def _read_object(name: str, number: int, line: str) -> str:
+    try:
+        value = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise refusal("rerank.bad_line", "file", name=name, line=number) from error
+    text = value.get("text") if isinstance(value, dict) else value
+    if not isinstance(text, str):
+        raise refusal("rerank.bad_line", "file", name=name, line=number)
+    return text
+
+
+READERS: dict[str, Callable[[str, str], Sequence[str]]] = {
+    ".txt": _read_text,
+    ".csv": _read_table,
+    ".jsonl": _read_objects,
+}

@@ -1,0 +1,47 @@
+"""
+The loaded model, in words: what it can and cannot do, which others there are, and who can do
+what it lacks. All of it comes from the family's table.
+"""
+
+from html import escape
+
+from backends.engines import Model
+from backends.families import Family
+from backends.serving import Status
+from ui.draw import chip, note
+from ui.texts import both, say
+
+
+def draw_model(status: Status, family: Family) -> str:
+    """Which model answers, what it can and cannot do, and how to get another."""
+    model = family.models.get(status.model)
+    if model is None:
+        return f'<div class="q-model">{note("mid", _nothing_loaded(status))}</div>'
+    runs = say("model.runs_on", model=model.title, device=status.device)
+    limits = f"<p>{both(*model.limits)}</p>" if model.limits[0] else ""
+    others = "".join(_other(other) for other in family.models.values() if other is not model)
+    return (
+        f'<section class="q-model"><div class="q-model-top"><span>{runs}</span>'
+        f"{chip('info', both(*model.about))}</div>{limits}<ul>{others}</ul></section>"
+    )
+
+
+def draw_lack(capability: str, status: Status, family: Family) -> str:
+    """Why a control is off: the loaded model lacks the capability, and who has it."""
+    model = family.models.get(status.model)
+    if model is None:
+        return _nothing_loaded(status)
+    able = ", ".join(other.title for other in family.able(capability))
+    if not able:
+        return say(f"model.nobody.{capability}", model=model.title)
+    return say(f"model.lacks.{capability}", model=model.title, others=able)
+
+
+def _other(model: Model) -> str:
+    key = "model.can_load" if model.load else "model.cannot_load"
+    return f"<li>{say(key, model=model.title, about=model.about, device=model.device)}</li>"
+
+
+def _nothing_loaded(status: Status) -> str:
+    reason = escape(status.reason) if status.reason else say("model.still_loading")
+    return f"{say('model.none')} {reason}"
