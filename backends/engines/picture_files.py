@@ -1,12 +1,16 @@
 """
-What a picture file's bytes say of themselves: which reader it needs, which way up it belongs.
+What a picture file's bytes say of themselves, and what of them is needed to draw the picture.
 
+A file may carry a book beside its picture: comments, profiles, places, further frames. Readers
+spend time on all of it, and a hostile file can make that hours (20 MB of GIF comments). So JPEG,
+PNG and GIF are taken apart here, and only the parts that draw the first frame are handed on.
 Nothing here decodes a pixel. Formats that are known and not read are refused by name.
 """
 
 import re
 import struct
 from collections.abc import Callable
+from dataclasses import dataclass
 from io import BytesIO
 
 from PIL.BmpImagePlugin import BmpImageFile
@@ -20,39 +24,31 @@ from PIL.WebPImagePlugin import WebPImageFile
 from backends.errors import BadInput
 
 _READ = "JPEG, PNG, WebP, GIF or BMP"
-_SCANS = 100  # in a JPEG; real ones have at most about ten, and each costs a pass over the picture
-_TAGS = 512  # in a picture's EXIF; real ones have a dozen
+_PARTS = 100_000  # of a file; 20 MB in blocks as small as any writer makes them is fewer
+_SCANS = 100  # of a JPEG; real ones have at most about ten, and each costs a pass over the picture
+_TAGS = 512  # of a picture's EXIF; real ones have a dozen
 
 Open = Callable[[BytesIO], ImageFile]
 
-# A Pillow class for the first bytes; not Image.open, whose size limit is the whole process's.
-_READERS: tuple[tuple[re.Pattern[bytes], Open], ...] = (
-    (re.compile(rb"\xff\xd8\xff"), JpegImageFile),
-    (re.compile(rb"\x89PNG\r\n\x1a\n"), PngImageFile),
-    (re.compile(rb"RIFF.{4}WEBP", re.DOTALL), WebPImageFile),
-    (re.compile(rb"GIF8[79]a"), GifImageFile),
-    (re.compile(rb"BM"), BmpImageFile),
-)
 
-_REFUSED: tuple[tuple[re.Pattern[bytes], str], ...] = (
-    (re.compile(rb"II[*+]\0|MM\0[*+]"), "TIFF"),
-    (re.compile(rb".{4}ftypavi[fs]", re.DOTALL), "AVIF"),
-    (re.compile(rb".{4}ftyp(hei|hev|mif1|msf1)", re.DOTALL), "HEIC"),
-    (re.compile(rb"(?:\xef\xbb\xbf)?\s*(?=<)[^\0]*<svg[\s>]"), "SVG"),
-    (re.compile(rb"%PDF-"), "PDF"),
-)
+@dataclass(frozen=True, slots=True)
+class PictureFile:
+    """
+    The parts that draw the picture, a Pillow class that reads them, and what was learned on the
+    way. `open` is called instead of Image.open, whose size limit is the whole process's.
+    """
+
+    open: Open
+    data: bytes
+    exif: bytes = b""
+    is_animated: bool = False
 
 
-def reader_of(data: bytes) -> Open:
-    """The reader for what the bytes say they are."""
+def inspect(data: bytes) -> PictureFile:
+    """Raises BadInput for what is not read; what is broken is left for its reader to find."""
     for pattern, reader in _READERS:
         if pattern.match(data):
-            if reader is JpegImageFile and _scans(data) > _SCANS:
-                raise BadInput(
-                    f"The picture asks to be drawn over {_SCANS} times. Save it as a plain JPEG.",
-                    zh=f"该图片要求重复绘制 {_SCANS} 次以上。请另存为普通 JPEG。",
-                )
-            return reader
+            return reader(data)
     for pattern, name in _REFUSED:
         if pattern.match(data[:1024]):
             raise BadInput(
@@ -65,6 +61,110 @@ def reader_of(data: bytes) -> Open:
     )
 
 
+_MARKER = re.compile(rb"\xff+([^\x00\xff\x01\xd0-\xd7])")
+_SCAN, _END, _EXIF = 0xDA, 0xD9, 0xE1
+_SPEAKING = {*range(0xE1, 0xEE), 0xEF, 0xFE}  # applications but JFIF and Adobe, and comments
+
+
+def _jpeg(data: bytes) -> PictureFile:
+    at, parts, exif, scans, markers = 2, [data[:2]], b"", 0, 0
+    while marker := _MARKER.search(data, at):
+        kind, start = marker[1][0], marker.end() - 1
+        parts += [data[at : marker.start()]] if scans else []  # pixels; before them, rubbish
+        if kind == _END:
+            parts.append(b"\xff\xd9")
+            break
+        at = start + 1 + int.from_bytes(data[start + 1 : start + 3], "big")
+        if kind not in _SPEAKING:
+            parts += [b"\xff", data[start:at]]
+        elif kind == _EXIF and not exif:
+            exif = data[start + 3 : at]
+        scans += kind == _SCAN
+        markers += 1
+        if scans > _SCANS or markers > _PARTS:
+            raise _too_many()
+    else:
+        parts.append(data[at:])
+    return PictureFile(JpegImageFile, b"".join(parts), exif)
+
+
+_DRAWING = {b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"}
+
+
+def _png(data: bytes) -> PictureFile:
+    at, parts, exif, is_animated, chunks = 8, [data[:8]], b"", False, 0
+    while at + 8 <= len(data):
+        length, kind = struct.unpack(">I4s", data[at : at + 8])
+        body, end = at + 8, at + 12 + length
+        if kind in _DRAWING:
+            parts.append(data[at:end])
+        elif kind == b"eXIf":
+            exif = data[body : end - 4]
+        elif kind == b"acTL":
+            is_animated = data[body : body + 4] > b"\0\0\0\1"
+        at = end
+        chunks += 1
+        if chunks > _PARTS:
+            raise _too_many()
+    return PictureFile(PngImageFile, b"".join(parts), exif, is_animated)
+
+
+_CONTROL, _IMAGE, _EXTENSION = 0xF9, 0x2C, 0x21
+
+
+def _gif(data: bytes) -> PictureFile:
+    """The screen, the control block of the first image, and that image."""
+    start = at = 13 + _palette(data[10:11])
+    control = image = b""
+    blocks = 0
+    while at < len(data) and data[at] in (_EXTENSION, _IMAGE):
+        begin, is_image = at, data[at] == _IMAGE
+        if is_image and image:
+            return PictureFile(GifImageFile, data[:start] + control + image + b";", b"", True)
+        at += 11 + _palette(data[at + 9 : at + 10]) if is_image else 2
+        while at < len(data) and data[at] and blocks <= 2 * _PARTS:
+            at += 1 + data[at]  # a sub-block begins with its length
+            blocks += 1
+        at += 1
+        blocks += 1
+        if blocks > 2 * _PARTS:
+            raise _too_many()
+        if is_image:
+            image = data[begin:at]
+        elif data[begin + 1 : begin + 2] == bytes([_CONTROL]) and not image:
+            control = data[begin:at]
+    return PictureFile(GifImageFile, data[:start] + control + image + b";")
+
+
+def _palette(flags: bytes) -> int:
+    """Bytes of the colour table that follows."""
+    return 3 << (flags[0] & 7) + 1 if flags and flags[0] & 0x80 else 0
+
+
+def _webp(data: bytes) -> PictureFile:
+    return PictureFile(WebPImageFile, data)
+
+
+def _bmp(data: bytes) -> PictureFile:
+    return PictureFile(BmpImageFile, data)
+
+
+_READERS: tuple[tuple[re.Pattern[bytes], Callable[[bytes], PictureFile]], ...] = (
+    (re.compile(rb"\xff\xd8\xff"), _jpeg),
+    (re.compile(rb"\x89PNG\r\n\x1a\n"), _png),
+    (re.compile(rb"RIFF.{4}WEBP", re.DOTALL), _webp),
+    (re.compile(rb"GIF8[79]a"), _gif),
+    (re.compile(rb"BM"), _bmp),
+)
+
+_REFUSED: tuple[tuple[re.Pattern[bytes], str], ...] = (
+    (re.compile(rb"II[*+]\0|MM\0[*+]"), "TIFF"),
+    (re.compile(rb".{4}ftypavi[fs]", re.DOTALL), "AVIF"),
+    (re.compile(rb".{4}ftyp(hei|hev|mif1|msf1)", re.DOTALL), "HEIC"),
+    (re.compile(rb"(?:\xef\xbb\xbf)?\s*(?=<)[^\0]*<svg[\s>]"), "SVG"),
+    (re.compile(rb"%PDF-"), "PDF"),
+)
+
 _TURNS = {
     2: Transpose.FLIP_LEFT_RIGHT,
     3: Transpose.ROTATE_180,
@@ -76,13 +176,11 @@ _TURNS = {
 }
 
 
-def turn_of(exif: object) -> Transpose | None:
+def turn_of(exif: bytes) -> Transpose | None:
     """
     How EXIF says that the pixels must be turned to stand upright; None: not at all, or it cannot
     be read. Not Pillow's reader: that one follows every pointer that a stranger wrote.
     """
-    if not isinstance(exif, bytes):
-        return None
     tiff = exif.removeprefix(b"Exif\0\0")
     order = {b"II": "<", b"MM": ">"}.get(tiff[:2])
     if order is None or len(tiff) < 8:
@@ -95,19 +193,8 @@ def turn_of(exif: object) -> Transpose | None:
     return None
 
 
-_MARKER = re.compile(rb"\xff+([^\x00\xff\x01\xd0-\xd7])")
-
-
-def _scans(data: bytes) -> int:
-    """
-    How many passes over the picture a JPEG asks for; counting stops soon after too many. Only
-    its own: those of a thumbnail in its EXIF, or of a film appended to it, are skipped.
-    """
-    at, scans = 2, 0
-    while scans <= _SCANS and (marker := _MARKER.search(data, at)):
-        at = marker.end()
-        if marker[1] == b"\xd9":  # the end of the picture
-            break
-        scans += marker[1] == b"\xda"
-        at += int.from_bytes(data[at : at + 2], "big")
-    return scans
+def _too_many() -> BadInput:
+    return BadInput(
+        "The picture's file is made of more parts than any photo. Save the picture anew and retry.",
+        zh="图片文件包含的数据块过多，不像正常照片。请重新保存图片后再试。",
+    )

@@ -23,8 +23,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 from PIL.ImageFile import ImageFile
+from PIL.WebPImagePlugin import WebPImageFile
 
-from backends.engines.picture_files import reader_of, turn_of
+from backends.engines.picture_files import PictureFile, inspect, turn_of
 from backends.errors import BadInput
 
 UNDERSTANDING_SIDE = 480
@@ -160,11 +161,11 @@ def _decode(data: bytes, side: int | None, limits: PictureLimits) -> Picture:
         )
     if len(data) > limits.bytes:
         raise _too_heavy(limits)
-    open_file = reader_of(data)
+    file = inspect(data)
     try:
-        with open_file(BytesIO(data)) as image:
+        with file.open(BytesIO(file.data)) as image:
             _check_shape(image, limits)
-            return _read(image, side)
+            return _read(image, file, side)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise _too_large(limits) from error
     except _BROKEN as error:
@@ -188,8 +189,9 @@ def _check_shape(image: ImageFile, limits: PictureLimits) -> None:
         )
 
 
-def _read(image: ImageFile, side: int | None) -> Picture:
-    notes: list[Note] = [ANIMATED] if getattr(image, "is_animated", False) else []
+def _read(image: ImageFile, file: PictureFile, side: int | None) -> Picture:
+    moves = file.is_animated or (isinstance(image, WebPImageFile) and image.is_animated)
+    notes = [ANIMATED] if moves else []
     if side:
         image.draft(None, (2 * side, 2 * side))  # JPEG at ½, ¼ or ⅛; both sides stay this long
     image.load()
@@ -199,7 +201,7 @@ def _read(image: ImageFile, side: int | None) -> Picture:
         notes += [TRANSPARENT] if shines_through else []
     if plain.mode != "RGB":
         plain = plain.convert("RGB")
-    turn = turn_of(image.info.get("exif"))
+    turn = turn_of(file.exif or image.info.get("exif", b""))
     if turn is not None:
         plain = plain.transpose(turn)
     return Picture(plain.width, plain.height, plain.tobytes(), tuple(notes))
