@@ -101,6 +101,16 @@ class Rerank(Group):
     )
 
 
+class Fusion(Group):
+    model: str = Field("mesh-blend", description="Model that runs when no record says otherwise.")
+    unsafe_from: float = Field(
+        0.8, ge=0, le=1, description="Score from which a nude or sexual picture is refused."
+    )
+    warn_from: float = Field(
+        0.5, ge=0, le=1, description="Score from which the answer says that a picture is doubtful."
+    )
+
+
 class Settings(BaseSettings):
     model_config = SettingsConfigDict(
         env_prefix=PREFIX,
@@ -119,6 +129,7 @@ class Settings(BaseSettings):
     identity: Identity = Identity()
     internal: Internal = Internal()
     rerank: Rerank = Rerank()
+    fusion: Fusion = Fusion()
 
 
 def setting_names(model: type[BaseModel] = Settings, prefix: str = PREFIX) -> Iterator[str]:

@@ -6,9 +6,10 @@ recognised here: a face is found and placed, never named.
 """
 
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any
+
+from PIL import Image
 
 from backends.engines import Engine, Model
 from backends.engines.pictures import Note, Picture, read_picture
@@ -89,7 +90,7 @@ class Seen:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How much of an item is done, 0 to 1, and what is being done: finding or fusing."""
+    """How much of an item is done, 0 to 1, and the stage: checking, finding or fusing."""
 
     share: float
     stage: str
@@ -158,11 +159,12 @@ MODELS: dict[str, Model] = {
 }
 
 
-@cache
 def _sample() -> tuple[Any, ...]:
+    """A portrait and its mirror image: two pictures, one face each."""
     portrait = Path(__file__).parent / "assets" / "portrait.jpg"
     picture = read_picture(portrait.read_bytes())
-    return (Look(picture),)
+    mirror = picture.image().transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+    return (Blend(picture, Picture(mirror.width, mirror.height, mirror.tobytes())),)
 
 
-SAMPLE: tuple[Any, ...] = ()
+SAMPLE: tuple[Any, ...] = _sample()

@@ -12,9 +12,8 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
-from backends.engines.faces import Face, Floats, Picture
+from backends.engines.faces import Face, Floats, Pixels
 from backends.engines.fusion import geometry, light, skin
 from backends.engines.fusion.geometry import LIPS, MIRROR, OVAL, REACH, Warp
 
@@ -43,7 +42,7 @@ class Style:
 class _Crop:
     """A face's surroundings at working scale, and its mesh there (468 × 3)."""
 
-    pixels: Picture
+    pixels: Pixels
     points: Floats
     width: float
     left: int = 0
@@ -56,15 +55,15 @@ class _Crop:
 class _Layers:
     """Source and target in one shape: the same pixel shows the same place of the face."""
 
-    source: Picture
-    target: Picture
+    source: Pixels
+    target: Pixels
     warp: Warp
     points: Floats
 
 
 def fuse(
-    source: Picture, source_face: Face, target: Picture, target_face: Face, style: Style, step: Step
-) -> Picture:
+    source: Pixels, source_face: Face, target: Pixels, target_face: Face, style: Style, step: Step
+) -> Pixels:
     """The target (height × width × 3, RGB) with the source's face; a new array."""
     if style.blend <= 0:
         return target.copy()
@@ -91,12 +90,12 @@ def fuse(
     return _pasted(target, there, _mixed(layers.target, fused, style.blend, there.width))
 
 
-def _reach(picture: Picture, face: Face) -> int:
+def _reach(picture: Pixels, face: Face) -> int:
     left, top, right, bottom = _bounds(picture, face)
     return max(right - left, bottom - top)
 
 
-def _bounds(picture: Picture, face: Face) -> tuple[int, int, int, int]:
+def _bounds(picture: Pixels, face: Face) -> tuple[int, int, int, int]:
     """The pixels that the outermost ring surrounds, cut at the picture's edge."""
     oval = face.landmarks[OVAL, :2]
     centre = oval.mean(0)
@@ -106,7 +105,7 @@ def _bounds(picture: Picture, face: Face) -> tuple[int, int, int, int]:
     return int(left), int(top), int(right), int(bottom)
 
 
-def _cropped(picture: Picture, face: Face, scale: float) -> _Crop:
+def _cropped(picture: Pixels, face: Face, scale: float) -> _Crop:
     left, top, right, bottom = _bounds(picture, face)
     pixels = np.ascontiguousarray(picture[top:bottom, left:right])
     if scale < 1:
@@ -120,37 +119,40 @@ def _cropped(picture: Picture, face: Face, scale: float) -> _Crop:
 
 def _warped(source: _Crop, target: _Crop, style: Style) -> _Layers:
     width = target.width
-    points = geometry.fused_points(
-        source.points, target.points, style.shape * style.blend, width
-    )
+    points = geometry.fused_points(source.points, target.points, style.shape * style.blend, width)
     still = geometry.with_rings(target.points[:, :2])
     placing = geometry.pinned(geometry.with_rings(points), still)
     shape = target.pixels.shape[:2]
     warp = geometry.warp(placing, shape, 2 if width > 130 else 1)
     theirs = target.pixels
     if style.shape > 0:
-        theirs = _read(theirs, _settled(warp, warp.map_to(still), width))
+        theirs = _read(theirs, _settled(warp, still, width))
     ours = _read(source.pixels, warp.map_to(geometry.with_rings(source.points[:, :2])))
     ours = _with_hidden_side(ours, source, warp, points, width)
     return _Layers(ours, theirs, warp, points)
 
 
-def _read(picture: Picture, where: Floats) -> Picture:
-    read = cv2.remap(picture, where, None, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+def _read(picture: Pixels, where: Floats) -> Pixels:
+    across, down = np.ascontiguousarray(where[..., 0]), np.ascontiguousarray(where[..., 1])
+    read = cv2.remap(picture, across, down, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
     return np.asarray(read, np.uint8)
 
 
-def _settled(warp: Warp, where: Floats, width: float) -> Floats:
-    """The map with its kinks at the triangles' edges smoothed, and nothing moved outside."""
+def _settled(warp: Warp, still: Floats, width: float) -> Floats:
+    """
+    The map to the target itself: its kinks at the triangles' edges smoothed, nothing moved
+    further than a point of the mesh is, and nothing outside.
+    """
     ys, xs = np.mgrid[: warp.shape[0], : warp.shape[1]].astype(np.float32)
-    still = np.stack([xs, ys], -1)
-    moved = (where - still) * warp.inside[..., None]
-    return skin.blurred(moved, max(1.0, width * 0.02)) + still
+    here = np.stack([xs, ys], -1)
+    furthest = np.abs(warp.placing - still).max()
+    moved = np.clip(warp.map_to(still) - here, -furthest, furthest) * warp.inside[..., None]
+    return np.asarray(skin.blurred(moved, max(1.0, width * 0.02)) + here, np.float32)
 
 
 def _with_hidden_side(
-    face: Picture, source: _Crop, warp: Warp, points: Floats, width: float
-) -> Picture:
+    face: Pixels, source: _Crop, warp: Warp, points: Floats, width: float
+) -> Pixels:
     """A turned source's hidden cheek, filled with the mirrored other one in the same light."""
     shown = np.clip((geometry.facing(source.points) - 0.12) / 0.33, 0, 1)
     missing = np.clip(shown[MIRROR] - shown, 0, 1)
@@ -161,8 +163,8 @@ def _with_hidden_side(
     twin = _read(source.pixels, warp.map_to(geometry.with_rings(source.points[MIRROR, :2])))
     ours, other = skin.lab(face), skin.lab(twin)
     core = skin.area_of(warp.shape, points[OVAL])
-    other += light.blurred_within(ours, core * (1 - weight), width * 0.12)
-    other -= light.blurred_within(other, core, width * 0.12)
+    wanted = light.blurred_within(ours, core * (1 - weight), width * 0.12)
+    other += wanted - light.blurred_within(other, core, width * 0.12)
     filled = np.clip(cv2.cvtColor(other, cv2.COLOR_Lab2RGB), 0, 1) * 255
     return np.asarray(face + (filled - face) * weight[..., None], np.uint8)
 
@@ -180,10 +182,10 @@ def _mask(
     """How much of the source each pixel gets: it fades towards the rim of the face."""
     width = areas.width
     part = np.clip((areas.depth - 1) / max(2.0, width * 0.10), 0, 1)
-    mask = part * part * (3 - 2 * part) * may
+    mask = np.asarray(part * part * (3 - 2 * part) * may, np.float32)
     if mouth == "target" or (mouth == "auto" and _mouths_differ(source, target)):
         lips = skin.grown(skin.area_of(areas.core.shape, points[list(LIPS)]), width * 0.03)
-        mask = mask * (1 - skin.blurred(lips, width * 0.02))
+        mask *= 1 - skin.blurred(lips, width * 0.02)
     return skin.blurred(mask, max(0.8, width * 0.006))
 
 
@@ -193,7 +195,7 @@ def _mouths_differ(source: Floats, target: Floats) -> bool:
     return high - low > 0.16 or (low < 0.06 and high > 0.11)
 
 
-def _seamless(face: Floats, target: Picture, mask: Floats, width: float) -> Floats:
+def _seamless(face: Floats, target: Pixels, mask: Floats, width: float) -> Floats:
     """
     The face on the target with no seam: the two are mixed by the mask, then what is left of an
     edge is taken out of the gradients (Poisson), in the largest connected part.
@@ -210,29 +212,31 @@ def _seamless(face: Floats, target: Picture, mask: Floats, width: float) -> Floa
     x, y, wide, high = cv2.boundingRect(solid)
     centre = (x + wide // 2, y + high // 2)
     even = cv2.seamlessClone(mixed.astype(np.uint8), target, solid, centre, cv2.NORMAL_CLONE)
-    inner = cv2.erode(solid, np.ones((3, 3), np.uint8)).astype(np.float32) / 255
-    inner = skin.blurred(inner, max(1.0, width * 0.01))[..., None]
-    return np.asarray(mixed + (even - mixed) * inner, np.float32)
+    inner = np.asarray(cv2.erode(solid, np.ones((3, 3), np.uint8)), np.float32)
+    weight = skin.blurred(inner, max(1.0, width * 0.01))[..., None] / 255
+    return np.asarray(mixed + (even - mixed) * weight, np.float32)
 
 
-def _mixed(target: Picture, fused: Floats, blend: float, width: float) -> Floats:
+def _mixed(target: Pixels, fused: Floats, blend: float, width: float) -> Floats:
     """
     Between target (0) and fused face (1). Fine detail goes over sooner than colour: two pairs of
     eyes, or the ghost of a pair of glasses, are seen long before a wrong tone is.
     """
-    change = fused - target
+    change = np.asarray(fused - target, np.float32)
     coarse = skin.blurred(change, max(1.0, width * 0.03))
-    return target + blend * coarse + (1 - (1 - blend) ** 2) * (change - coarse)
+    fine = (1 - (1 - blend) ** 2) * (change - coarse)
+    return np.asarray(target + blend * coarse + fine, np.float32)
 
 
-def _pasted(target: Picture, crop: _Crop, fused: Floats) -> Picture:
+def _pasted(target: Pixels, crop: _Crop, fused: Floats) -> Pixels:
     """Only the region changes; where it was worked on smaller, only the difference is enlarged."""
     result = target.copy()
     region = target[crop.top : crop.bottom, crop.left : crop.right]
     if crop.pixels.shape != region.shape:
-        changed = fused - crop.pixels
+        change = np.asarray(fused - crop.pixels, np.float32)
         size = (region.shape[1], region.shape[0])
-        fused = region + np.asarray(cv2.resize(changed, size, interpolation=cv2.INTER_CUBIC))
+        larger = np.asarray(cv2.resize(change, size, interpolation=cv2.INTER_CUBIC), np.float32)
+        fused = np.asarray(region + larger, np.float32)
     whole = np.clip(np.rint(fused), 0, 255).astype(np.uint8)
     result[crop.top : crop.bottom, crop.left : crop.right] = whole
     return result

@@ -34,7 +34,9 @@ REACH = RINGS[-1] * 1.06
 
 def _topology() -> tuple[Index, Index, Index]:
     read = json.loads((ASSETS / "topo.json").read_text(encoding="utf-8"))
-    triangles, oval, mirror = (np.array(read[name], np.int32) for name in ("tris", "oval", "mirror"))
+    triangles, oval, mirror = (
+        np.array(read[name], np.int32) for name in ("tris", "oval", "mirror")
+    )
     return triangles, oval, mirror
 
 
@@ -194,10 +196,16 @@ class Warp:
         )
         corners[np.abs(np.linalg.det(corners)) < 1e-3] = np.eye(3)  # no area: never drawn
         slopes = np.linalg.solve(corners, values[_TRIANGLES].astype(np.float64))
-        of_pixel = slopes.astype(np.float32)[np.maximum(self.triangle, 0)]
-        ys, xs = np.mgrid[: self.triangle.shape[0], : self.triangle.shape[1]].astype(np.float32)
+        which = np.maximum(self.triangle, 0)
+        of_pixel = slopes.astype(np.float32)[which]
+        ys, xs = np.mgrid[: which.shape[0], : which.shape[1]].astype(np.float32)
         spread = xs[..., None] * of_pixel[..., 0, :] + ys[..., None] * of_pixel[..., 1, :]
         spread += of_pixel[..., 2, :]
+        # A thin triangle is drawn wider than it is; what it says must not run away there.
+        at_corners = values[_TRIANGLES]
+        low, high = at_corners.min(1), at_corners.max(1)
+        spare = (high - low) * 0.5
+        np.clip(spread, (low - spare)[which], (high + spare)[which], out=spread)
         spread[self.triangle < 0] = -1e4
         return self._enlarged(spread)
 
@@ -218,8 +226,10 @@ def warp(placing: Floats, shape: tuple[int, int], coarse: int) -> Warp:
     height, width = shape
     size = (-(-height // coarse), -(-width // coarse))
     triangle = _drawn(_shrunk(placing, coarse), size)
-    covered = cv2.resize((triangle >= 0).astype(np.float32), (width, height))
-    return Warp(placing, shape, coarse, triangle, np.asarray(covered) > 0.99)
+    # One coarse pixel less: an enlarged map mixes the outermost one with what lies outside.
+    covered = cv2.erode((triangle >= 0).astype(np.uint8), np.ones((3, 3), np.uint8))
+    covered = cv2.resize(covered, (width, height), interpolation=cv2.INTER_NEAREST)
+    return Warp(placing, shape, coarse, triangle, np.asarray(covered) > 0)
 
 
 def _shrunk(placing: Floats, coarse: int) -> Floats:

@@ -104,7 +104,7 @@ def skin_likeness(colours: Floats, areas: Areas) -> Floats:
     apart = (colours - middle) / (spread * np.array([2.2, 2.0, 2.0]))
     light = np.where(apart[..., 0] < 0, 0.5, 0.3) * apart[..., 0] ** 2  # shade is likelier
     distance = light + apart[..., 1] ** 2 + apart[..., 2] ** 2
-    return np.exp(-0.5 * np.maximum(0, distance - 1)).astype(np.float32)
+    return np.asarray(np.exp(-0.5 * np.maximum(0, distance - 1)), np.float32)
 
 
 def bare_forehead(pixels: NDArray[np.uint8], points: Floats, width: float) -> float:
@@ -147,9 +147,7 @@ def _difference(colour: Floats, cheek: Floats) -> Floats:
     """From the cheek's colour, in units that one notices; lighter does not count."""
     apart = colour - cheek
     darker = np.minimum(0, apart[:, 0] / 14) ** 2
-    return np.asarray(
-        np.sqrt(darker + (apart[:, 1] / 6) ** 2 + (apart[:, 2] / 7) ** 2), np.float32
-    )
+    return np.asarray(np.sqrt(darker + (apart[:, 1] / 6) ** 2 + (apart[:, 2] / 7) ** 2), np.float32)
 
 
 def _first_hair(

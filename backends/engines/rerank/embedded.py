@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from threadpoolctl import ThreadpoolController
 
 from backends.engines import Emit
+from backends.engines.recent import Recent
 from backends.engines.rerank import Pair, Relevance
-from backends.engines.rerank.recent import Recent
 from backends.errors import BadInput
 
 Vector: TypeAlias = NDArray[np.float32]

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from backends.engines import Emit
+from backends.engines.recent import Recent
 from backends.engines.rerank import Pair, Relevance
-from backends.engines.rerank.recent import Recent
 
 K1 = 1.2  # how fast a repeated word stops counting
 B = 0.75  # how much a long document is held back
