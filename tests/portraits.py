@@ -5,6 +5,7 @@ A mirrored, recoloured copy of one face is not a second face: jaw, chin, nose an
 others. So the mesh is moved and the photo with it.
 """
 
+from functools import cache
 from pathlib import Path
 
 import cv2
@@ -66,13 +67,16 @@ def another_head(
 def turned_head(pixels: Pixels, degrees: float) -> Pixels:
     """The same head, turned by so many degrees more to the picture's right."""
     face = face_of(pixels)
+    return _moved(pixels, face.landmarks[:, :2], turned_points(face, degrees)[:, :2])
+
+
+def turned_points(face: Face, degrees: float) -> Floats:
+    """The mesh of the face, turned about its middle."""
     angle = np.radians(degrees)
-    points = face.landmarks.astype(np.float64)
-    centre = points[geometry.OVAL].mean(0)
-    x, _, z = (points - centre).T
-    placed = points[:, :2].copy()
-    placed[:, 0] = centre[0] + x * np.cos(angle) - z * np.sin(angle)
-    return _moved(pixels, face.landmarks[:, :2], placed.astype(np.float32))
+    middle = face.landmarks[geometry.OVAL].mean(0)
+    x, y, z = (face.landmarks - middle).T
+    turned = (x * np.cos(angle) - z * np.sin(angle), y, x * np.sin(angle) + z * np.cos(angle))
+    return np.asarray(np.stack(turned, 1) + middle, np.float32)
 
 
 def _moved(pixels: Pixels, points: Floats, placed: Floats) -> Pixels:
@@ -93,6 +97,7 @@ def _moved(pixels: Pixels, points: Floats, placed: Floats) -> Pixels:
     return np.asarray(read, np.uint8)
 
 
+@cache
 def group() -> Pixels:
     """Six people in one picture, 1500 × 1000: warped, scaled and tilted copies of two."""
     astronaut, hopper = photo("astronaut.png").array(), photo("hopper.jpg").array()
