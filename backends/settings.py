@@ -111,6 +111,29 @@ class Fusion(Group):
     )
 
 
+class Jobs(Group):
+    workers: int = Field(1, ge=1, description="Jobs that run at once.")
+    expiry_seconds: float = Field(
+        3600.0, gt=0, description="Seconds that a job waits at most, and that a result is kept."
+    )
+    waiting_per_caller: int = Field(
+        10, ge=1, description="Jobs that one caller, signed in or not, may have waiting."
+    )
+    waiting_per_tenant: int = Field(
+        100, ge=1, description="Jobs that one tenant, or all visitors together, may have waiting."
+    )
+    waiting: int = Field(200, ge=1, description="Jobs that may wait in all.")
+    disk_bytes: int = Field(
+        4_000_000_000, ge=1, description="Bytes that jobs' pictures and results may take on disk."
+    )
+    priority_seconds: float = Field(
+        60.0, ge=0, description="Seconds of having come earlier that a step of priority is worth."
+    )
+    patience_seconds: float = Field(
+        300.0, ge=0, description="Seconds a job waits for a busy or loading service, then fails."
+    )
+
+
 class Settings(BaseSettings):
     model_config = SettingsConfigDict(
         env_prefix=PREFIX,
@@ -130,6 +153,7 @@ class Settings(BaseSettings):
     internal: Internal = Internal()
     rerank: Rerank = Rerank()
     fusion: Fusion = Fusion()
+    jobs: Jobs = Jobs()
 
 
 def setting_names(model: type[BaseModel] = Settings, prefix: str = PREFIX) -> Iterator[str]:
