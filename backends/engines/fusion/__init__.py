@@ -62,6 +62,13 @@ class Look:
 
 
 @dataclass(frozen=True, slots=True)
+class Check:
+    """A blend to judge without making it; BadInput says what is wrong, and Seen() is all well."""
+
+    blend: Blend
+
+
+@dataclass(frozen=True, slots=True)
 class SeenFace:
     """
     One face to choose from. `box` is (x, y, width, height) in pixels, within the picture;
@@ -83,7 +90,7 @@ class SeenFace:
 class Seen:
     """The faces of one picture, the largest first."""
 
-    faces: tuple[SeenFace, ...]
+    faces: tuple[SeenFace, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +109,7 @@ class Fused:
     notes: tuple[Note, ...] = ()
 
 
-def load_mesh_blend(settings: Settings) -> Engine[Blend | Look, Fused | Seen | None]:
+def load_mesh_blend(settings: Settings) -> Engine[Blend | Look | Check, Fused | Seen | None]:
     from backends.engines.faces import shared_finder
     from backends.engines.fusion.embedded import MeshBlend
     from backends.engines.fusion.gate import Gate
