@@ -51,7 +51,7 @@ def draw_pair(
         f'<img class="before" alt="{escape(plain("fusion.before"))}" src="{_uri(before)}">'
         f'<img class="after" alt="{escape(plain("fusion.after"))}" src="{_uri(after)}">'
         f'<span class="edge" aria-hidden="true"></span>'
-        f'<input type="range" min="0" max="100" value="50" aria-label="{slide}"></div>'
+        f'<input type="range" min="0" max="100" value="30" aria-label="{slide}"></div>'
         f'<p class="q-pair-words"><span>{say("fusion.before")}</span>'
         f"<span>{say('fusion.after')}</span></p>{notes}"
         f"{note('info', say('fusion.marked', minutes=minutes))}"

@@ -16,7 +16,7 @@ import gradio as gr
 
 from backends.engines.fusion import Blend, Check, Look, Seen
 from backends.engines.picture import Picture
-from backends.errors import BadInput
+from backends.errors import BadInput, Unavailable
 from backends.identity import ANONYMOUS, Ask, Principal
 from backends.jobs import Job, JobState
 from backends.jobs.owners import COOKIE, bearer
@@ -28,7 +28,7 @@ from ui.tabs.fused import draw_end, draw_faces, draw_pair, draw_progress, face_a
 from ui.tabs.models import draw_model
 from ui.tabs.pictures import photo, read_result, read_upload, upload
 from ui.tabs.samples import fusion_samples
-from ui.texts import TEXTS, label, refusal, say
+from ui.texts import TEXTS, both, label, refusal, say
 
 if TYPE_CHECKING:
     from ui.shell import Page
@@ -274,25 +274,31 @@ async def _ended(
     )
 
 
-def _faces(portal: Portal, page: "Page", parts: Parts) -> None:
-    """What is found in each picture, and choosing one of several by a click."""
+def _looker(portal: Portal) -> Callable[..., Any]:
     service, limits = portal.services[NAME], portal.settings.limits
+    nothing = gr.update(visible=False, value=None)
 
     @guarded(portal)
     async def look(path: str | None, request: gr.Request) -> tuple[Any, Any, Seen]:
         if not path:
-            return "", gr.update(visible=False, value=None), Seen()
+            return "", nothing, Seen()
         try:
             picture = await asyncio.to_thread(read_upload, path, "source", limits, None)
+            answer = await service.predict((Look(picture),), ask(portal, request))
         except BadInput as fault:
-            told = note("bad", f"{fault.text} {fault.zh}")
-            return told, gr.update(visible=False, value=None), Seen()
-        answer = await service.predict((Look(picture),), ask(portal, request))
+            return note("bad", both(fault.text, fault.zh or fault.text)), nothing, Seen()
+        except Unavailable:  # still loading, as the header says; the button will look again
+            return "", nothing, Seen()
         seen: Seen = answer[0]
-        several = len(seen.faces) > 1
         choices = [(_numbered(n), n) for n in range(len(seen.faces))]
-        shown = gr.update(visible=several, choices=choices, value=None)
+        shown = gr.update(visible=len(seen.faces) > 1, choices=choices, value=None)
         return await asyncio.to_thread(draw_faces, seen, None), shown, seen
+
+    return look
+
+
+def _faces(portal: Portal, page: "Page", parts: Parts) -> None:
+    """What is found in each picture, and choosing one of several by a click."""
 
     @guarded(portal)
     async def clicked(seen: Seen, event: gr.SelectData) -> tuple[Any, Any]:
@@ -306,6 +312,7 @@ def _faces(portal: Portal, page: "Page", parts: Parts) -> None:
     async def chose(chosen: int | None, seen: Seen) -> str:
         return await asyncio.to_thread(draw_faces, seen, chosen)
 
+    look = _looker(portal)
     for side in (parts.source, parts.target):
         state = [side.found, side.face, side.seen]
         gr.on([side.image.change, page.blocks.load], look, side.image, state, **QUIET)
