@@ -6,27 +6,24 @@ becomes a message in both languages; anything else is a bug: the full log here, 
 with the request's number there. The portal counts what visitors met.
 """
 
+import asyncio
 import functools
 import logging
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from html import escape
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 import gradio as gr
 
-from backends.errors import Denied, QuartetError, SignInNeeded
-from backends.identity import Ask, Principal, Role
+from backends.errors import BadInput, Denied, QuartetError, SignInNeeded
+from backends.identity import COOKIE, Ask, Principal, Role
+from backends.portal import Portal
 from backends.serving import Answer
 from backends.telemetry import new_request_id, request_id
 from ui.texts import TEXTS, beside, plain
-
-if TYPE_CHECKING:
-    from backends.portal import Portal
-
-COOKIE = "quartet_session"
 
 # An event of the page's own: no spinner, no named endpoint, no limit but our own queue's.
 QUIET: dict[str, Any] = {
@@ -43,12 +40,12 @@ R = TypeVar("R")
 _facts: ContextVar[dict[str, Any] | None] = ContextVar("facts", default=None)
 
 
-def principal(portal: "Portal", request: gr.Request) -> Principal:
+def principal(portal: Portal, request: gr.Request) -> Principal:
     """Who is behind this event: the anonymous principal when nobody signed in."""
     return portal.identity.principal(request.cookies.get(COOKIE))
 
 
-def require(portal: "Portal", request: gr.Request, role: Role) -> Principal:
+def require(portal: Portal, request: gr.Request, role: Role) -> Principal:
     """The caller, who has the role; else SignInNeeded or Denied. First line of admin handlers."""
     who = principal(portal, request)
     if who.may(role):
@@ -60,7 +57,7 @@ def require(portal: "Portal", request: gr.Request, role: Role) -> Principal:
     raise Denied(english.format(role=role.value), zh=chinese.format(role=role.value))
 
 
-def ask(portal: "Portal", request: gr.Request) -> Ask:
+def ask(portal: Portal, request: gr.Request) -> Ask:
     """On whose behalf, and until when: what a service wants to know of this event."""
     return Ask(
         principal=principal(portal, request),
@@ -87,7 +84,7 @@ def message(error: QuartetError) -> str:
 
 
 def guarded(
-    portal: "Portal", service: str = ""
+    portal: Portal, service: str = ""
 ) -> Callable[[Callable[P, Awaitable[R]]], Callable[P, Awaitable[R]]]:
     """
     Decorate an async handler. With `service` it is a request to that family: counted, timed and
@@ -99,6 +96,33 @@ def guarded(
         async def run(*given: P.args, **named: P.kwargs) -> R:
             with _translated(), _counted(portal, service):
                 return await handler(*given, **named)
+
+        return run
+
+    return decorate
+
+
+def validator(
+    order: Sequence[str],
+) -> Callable[[Callable[..., Iterable[BadInput]]], Callable[..., list[Any]]]:
+    """
+    Make a function that yields what is wrong into Gradio's `validator=`: each fault appears on the
+    field it names; `order` are the names of the inputs. The first fault of a field is shown.
+
+    Gradio sends a bug in a validator to the visitor as it is. Here it is logged, and the inputs
+    pass: the handler behind will meet the same bug, and apologise.
+    """
+
+    def decorate(check: Callable[..., Iterable[BadInput]]) -> Callable[..., list[Any]]:
+        @functools.wraps(check)
+        def run(*values: Any) -> list[Any]:
+            told: dict[str, str] = {}
+            try:
+                for fault in check(*values):
+                    told.setdefault(fault.field, beside(fault.text, fault.zh))
+            except Exception:
+                log.exception("failed")
+            return [gr.validate(name not in told, told.get(name, "")) for name in order]
 
         return run
 
@@ -124,7 +148,7 @@ def _translated() -> Iterator[None]:
 
 
 @contextmanager
-def _counted(portal: "Portal", service: str) -> Iterator[None]:
+def _counted(portal: Portal, service: str) -> Iterator[None]:
     """One count, one duration and one line of the log a request; nothing without a service."""
     if not service:
         yield
@@ -135,8 +159,11 @@ def _counted(portal: "Portal", service: str) -> Iterator[None]:
     outcome = "ok"
     try:
         yield
-    except BaseException as error:  # a caller who left is an outcome too
-        outcome = type(error).__name__
+    except asyncio.CancelledError:
+        outcome = "CallerLeft"
+        raise
+    except Exception as error:
+        outcome = type(error).__name__ if isinstance(error, QuartetError) else "InternalError"
         raise
     finally:
         _facts.reset(kept)

@@ -8,6 +8,7 @@
   const recall = (key) => { try { return localStorage.getItem(key); } catch { return null; } };
   const remember = (key, value) => { try { localStorage.setItem(key, value); } catch { /* see above */ } };
   const asked = new URL(location.href).searchParams;
+  const seen = (element) => element.offsetParent !== null;
   const every = (selector, act) => document.querySelectorAll(selector).forEach(act);
 
   // ---- language: ?lang=, then the last choice, then the browser's
@@ -90,9 +91,29 @@
     history.replaceState(history.state, '', url);
   };
 
+  // ---- "Call this from code" follows the inputs while it is open, and not while a run begins:
+  // Gradio wipes the messages on the fields whenever an event reads them.
+  let typing = 0;
+  let typedAt = 0;
+  const recode = () => {
+    typing = 0;
+    const again = [...document.querySelectorAll('.q-code-fold button.label-wrap.open')].find(seen);
+    if (again) again.closest('[role=tabpanel]').querySelector('.q-code-again').click();
+  };
+  const typed = () => {
+    typedAt = Date.now();
+    clearTimeout(typing);
+    typing = setTimeout(recode, 400);
+  };
+  document.addEventListener('input', typed);
+  document.addEventListener('click', (event) => {
+    if (event.target.closest('.q-go')) clearTimeout(typing);
+    if (event.target.closest('.q-chip')) typed();
+  });
+
   // ---- clicks on our own buttons
   const copy = async (button) => {
-    await new Promise((done) => setTimeout(done, 250));   // a field just left may still update it
+    if (Date.now() - typedAt < 900) await new Promise((done) => setTimeout(done, 900));
     const box = button.closest('.q-code');
     const code = box.querySelector('code');
     try {
@@ -127,7 +148,6 @@
   }, true);
 
   // ---- keys
-  const seen = (element) => element.offsetParent !== null;
   const step = (key, at, count) => ({
     ArrowRight: (at + 1) % count, ArrowDown: (at + 1) % count,
     ArrowLeft: (at + count - 1) % count, ArrowUp: (at + count - 1) % count,
@@ -154,6 +174,22 @@
       moveAmong(event, [...group.querySelectorAll('input[type=radio]')], (radio) => radio.click());
     }
   }, true);
+
+  // ---- on a phone the result lies below the button that makes it: bring it up once it is there
+  document.addEventListener('click', (event) => {
+    const go = event.target.closest('.q-go, .q-chip');
+    const result = go && go.closest('[role=tabpanel]').querySelector('.q-result');
+    if (!result) return;
+    const watch = new MutationObserver(() => {
+      watch.disconnect();
+      if (result.getBoundingClientRect().top > innerHeight * 0.6) {
+        const still = matchMedia('(prefers-reduced-motion: reduce)').matches;
+        result.scrollIntoView({ behavior: still ? 'auto' : 'smooth', block: 'start' });
+      }
+    });
+    watch.observe(result, { childList: true, subtree: true });
+    setTimeout(() => watch.disconnect(), 30_000);
+  });
 
   // ---- readiness: asked again when the page comes back into view, and while it is not ready
   let askedAt = Date.now();
@@ -187,5 +223,16 @@
       silent = silent || old;
     });
     document.body.classList.toggle('q-silent', silent);
+    if (silent) signedOut();
   }, 1000);
+  // Silent to this page, yet it answers: the sign-in has ended, and its page is a reload away.
+  let lookedAt = 0;
+  const signedOut = async () => {
+    if (Date.now() - lookedAt < 5000) return;
+    lookedAt = Date.now();
+    try {
+      const answer = await fetch(location.href, { method: 'HEAD', cache: 'no-store' });
+      if (answer.status === 401) location.reload();
+    } catch { /* really silent */ }
+  };
 })();

@@ -6,7 +6,7 @@ never refuse. Each is set here, once, for both pages.
 """
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import gradio as gr
 from fastapi import FastAPI, Request
@@ -14,18 +14,16 @@ from starlette.datastructures import MutableHeaders
 from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from backends.identity import Role
+from backends.identity import COOKIE, Role
+from backends.portal import Portal
 from ui import shell
-from ui.guard import COOKIE
+from ui.admin import page as admin
 from ui.tabs import TABS
 from ui.texts import I18N, label
 from ui.theme import CSS, first_paint, theme
 
-if TYPE_CHECKING:
-    from backends.portal import Portal
 
-
-def public(portal: "Portal") -> gr.Blocks:
+def public(portal: Portal) -> gr.Blocks:
     """The page at `/`: a tab for each family that has one."""
     with shell.page(portal, "public") as page, gr.Tabs(elem_id="q-tabs"):
         for name, tab in TABS.items():
@@ -35,13 +33,14 @@ def public(portal: "Portal") -> gr.Blocks:
     return page.blocks
 
 
-def mount(app: FastAPI, portal: "Portal") -> FastAPI:
+def mount(app: FastAPI, portal: Portal) -> FastAPI:
     """Put the pages on the parent: Admin first, because `/` would swallow it."""
+    _mount(app, admin.build(portal), "/admin", portal, auth_dependency=viewer(portal))
     _mount(app, public(portal), "/", portal)
     return app
 
 
-def viewer(portal: "Portal") -> Callable[[Request], str | None]:
+def viewer(portal: Portal) -> Callable[[Request], str | None]:
     """Who may see Admin, for Gradio: the subject, or None, which it answers with 401."""
 
     def allowed(request: Request) -> str | None:
@@ -51,7 +50,7 @@ def viewer(portal: "Portal") -> Callable[[Request], str | None]:
     return allowed
 
 
-def _mount(app: FastAPI, blocks: gr.Blocks, path: str, portal: "Portal", **given: Any) -> None:
+def _mount(app: FastAPI, blocks: gr.Blocks, path: str, portal: Portal, **given: Any) -> None:
     server, limits = portal.settings.server, portal.settings.limits
     blocks.queue(max_size=server.page_queue, default_concurrency_limit=8)
     blocks.state_session_capacity = server.page_sessions  # mounting has no argument for it

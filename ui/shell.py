@@ -10,18 +10,17 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from html import escape
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import gradio as gr
 
+from backends.identity import Role
+from backends.portal import Portal
 from backends.serving import State, Status
 from ui.draw import html
-from ui.guard import QUIET
+from ui.guard import QUIET, guarded, require
 from ui.tabs import TABS
 from ui.texts import TEXTS, both, label, plain, say
-
-if TYPE_CHECKING:
-    from backends.portal import Portal
 
 VERSION = "0.1.0"
 
@@ -56,12 +55,12 @@ class Page:
 
     blocks: gr.Blocks
     pill: gr.HTML
-    refresh: Callable[[], Awaitable[str]]
+    refresh: Callable[..., Awaitable[str]]
     again: tuple[Any, ...]
 
 
 @contextmanager
-def page(portal: "Portal", current: str) -> Iterator[Page]:
+def page(portal: Portal, current: str) -> Iterator[Page]:
     """
     A page inside the frame; `current` is "public" or "admin". Add components in the `with`.
     page.js presses hidden buttons with the ids `q-away` and `q-back` when the page is hidden and
@@ -85,7 +84,10 @@ def page(portal: "Portal", current: str) -> Iterator[Page]:
         pressed = gr.Button(label("shell.ready"), visible="hidden", elem_id="q-again")
         again = (blocks.load, pressed.click)
 
-        async def refresh() -> str:
+        @guarded(portal)
+        async def refresh(request: gr.Request) -> str:
+            if current == "admin":
+                require(portal, request, Role.VIEWER)
             return await readiness(portal)
 
         gr.on(again, refresh, None, pill, **QUIET)
@@ -93,7 +95,7 @@ def page(portal: "Portal", current: str) -> Iterator[Page]:
         html(_footer(root), elem_id="q-foot")
 
 
-async def readiness(portal: "Portal") -> str:
+async def readiness(portal: Portal) -> str:
     """The header's pill, as the services are now."""
     return _pill([await service.status() for service in portal.services.values()])
 
@@ -115,7 +117,7 @@ def _pill(statuses: "list[Status] | tuple[()]") -> str:
     )
 
 
-def _brand(portal: "Portal") -> str:
+def _brand(portal: Portal) -> str:
     return (
         f'<div class="q-brand">{LOGO}<h1 class="q-name">Quartet</h1>'
         f'<span class="q-tag">{_purpose(portal.families)}</span></div>'
@@ -157,7 +159,7 @@ def _public_links(root: str) -> str:
     )
 
 
-def _admin_links(portal: "Portal", root: str) -> str:
+def _admin_links(portal: Portal, root: str) -> str:
     """The whole tab bar, as links; Admin is where we are."""
     tabs = "".join(
         f'<a class="q-tab" href="{escape(root)}/?tab={escape(name)}">'

@@ -57,6 +57,10 @@ TEXTS: dict[str, tuple[str, str]] = {
         "{count} documents from {name}, ranked together with the lines above.",
         "已从 {name} 读取 {count} 篇文档，将与上方各行一起排序。",
     ),
+    "rerank.from_file.one": (
+        "{count} document from {name}, ranked together with the lines above.",
+        "已从 {name} 读取 {count} 篇文档，将与上方各行一起排序。",
+    ),
     "rerank.top_n": ("Show top", "显示前几篇"),
     "rerank.threshold": ("Lowest score to show", "最低显示得分"),
     "rerank.instruction": ("Instruction", "任务指令"),
@@ -81,7 +85,12 @@ TEXTS: dict[str, tuple[str, str]] = {
         "{count} documents are hidden. Lower “Lowest score to show” in Options.",
         "已隐藏 {count} 篇文档。请在选项中调低“最低显示得分”。",
     ),
-    "rerank.shown": ("{shown} of {total} documents", "共 {total} 篇文档，显示 {shown} 篇"),
+    "rerank.lower_it.one": (
+        "{count} document is hidden. Lower “Lowest score to show” in Options.",
+        "已隐藏 {count} 篇文档。请在选项中调低“最低显示得分”。",
+    ),
+    "rerank.shown": ("{shown} of {count} documents", "共 {count} 篇文档，显示 {shown} 篇"),
+    "rerank.shown.one": ("{shown} of {count} document", "共 {count} 篇文档，显示 {shown} 篇"),
     "rerank.marks": ("underlined: words of the query", "下划线：查询中的词"),
     "rerank.rose": ("up {count} from where you put it", "比原位置上升 {count} 位"),
     "rerank.fell": ("down {count} from where you put it", "比原位置下降 {count} 位"),
@@ -90,14 +99,22 @@ TEXTS: dict[str, tuple[str, str]] = {
         "{count} of these are longer than the model reads; their ends did not count.",
         "其中 {count} 篇超出模型可读长度，末尾部分未参与评分。",
     ),
+    "rerank.were_cut.one": (
+        "{count} of these is longer than the model reads; its end did not count.",
+        "其中 {count} 篇超出模型可读长度，末尾部分未参与评分。",
+    ),
     "rerank.cut": ("end not read", "末尾未读"),
+    "rerank.below.one": (
+        "{count} more scored below {threshold} and is hidden.",
+        "另有 {count} 篇得分低于 {threshold}，已隐藏。",
+    ),
     "rerank.below": (
         "{count} more scored below {threshold} and are hidden.",
         "另有 {count} 篇得分低于 {threshold}，已隐藏。",
     ),
     "rerank.cleaned": (
-        "Characters that no model can read (NUL, broken surrogates) were replaced by �.",
-        "无法读取的字符（NUL、残缺的代理字符）已替换为 �。",
+        "Characters that are not text (NUL, halves of surrogate pairs) were removed.",
+        "已移除不属于文本的字符（NUL、残缺的代理字符）。",
     ),
     "rerank.ignored": (
         "The instruction was ignored: {model} does not follow one.",
@@ -125,6 +142,10 @@ TEXTS: dict[str, tuple[str, str]] = {
         "{model} 不支持指令，此处其他模型也不支持。",
     ),
     # the rerank tab: code
+    "rerank.code_left_out.one": (
+        "{count} document is left out here to keep this short; put it in.",
+        "为保持简短，此处省略了 {count} 篇文档，请自行补上。",
+    ),
     "rerank.code_left_out": (
         "{count} documents are left out here to keep this short; put them in.",
         "为保持简短，此处省略了 {count} 篇文档，请自行补上。",
@@ -159,11 +180,120 @@ TEXTS: dict[str, tuple[str, str]] = {
         "The file is no longer here; drop it again",
         "文件已失效，请重新上传",
     ),
+    # Admin
+    "admin.signed_in": ("{name} · {roles}", "{name} · {roles}"),
+    "admin.sign_out": ("Sign out", "退出登录"),
+    "admin.every": ("Refresh", "刷新"),
+    "admin.every_2": ("2 s", "2 秒"),
+    "admin.every_5": ("5 s", "5 秒"),
+    "admin.every_15": ("15 s", "15 秒"),
+    "admin.every_0": ("Off", "关闭"),
+    "admin.updated_1": ("Updated", "更新于"),
+    "admin.updated_2": ("s ago", "秒前"),
+    "admin.silent": (
+        "The portal is silent. Nothing can be changed until it answers.",
+        "服务器没有响应。恢复之前无法进行更改。",
+    ),
+    "admin.old_figures": ("The figures are {seconds} s old.", "指标是 {seconds} 秒前的数据。"),
+    "admin.rps": ("Requests", "请求"),
+    "admin.p95": ("p95 latency", "p95 延迟"),
+    "admin.errors": ("Errors", "错误"),
+    "admin.waiting": ("Waiting", "排队"),
+    "admin.worst": ("(worst service)", "（最差的服务）"),
+    "admin.ago": ("vs 5 min ago", "较 5 分钟前"),
+    "admin.no_value": ("no requests in the last minute", "最近一分钟没有请求"),
+    "admin.no_change_known": ("no figure from 5 min ago", "5 分钟前没有数据"),
+    "admin.running": ("Running", "运行中"),
+    "admin.pending": ("Loading", "加载中"),
+    "admin.failed": ("Failed", "失败"),
+    "admin.terminating": ("Shutting down", "正在关闭"),
+    "admin.revision": ("revision", "修订"),
+    "admin.revision_label": ("Revision", "修订"),
+    "admin.in_flight": ("In flight:", "处理中："),
+    "admin.this_process": ("in this process", "在本进程中"),
+    "admin.loads": (
+        "Loading {model} beside the model that serves.",
+        "正在加载 {model}，当前模型继续服务。",
+    ),
+    "admin.behind": (
+        "The record names {wanted}; {model} still serves.",
+        "记录中是 {wanted}，目前仍由 {model} 提供服务。",
+    ),
+    "admin.swap": ("Swap model", "更换模型"),
+    "admin.swap_small": ("takes effect on live requests", "对线上请求立即生效"),
+    "admin.service": ("Service", "服务"),
+    "admin.model": ("Model", "模型"),
+    "admin.runs_now": ("Runs now", "正在运行"),
+    "admin.licence": ("Licence", "许可证"),
+    "admin.source": ("Source", "来源"),
+    "admin.runs_on": ("Runs on", "运行于"),
+    "admin.territory": ("Territory", "适用地区"),
+    "admin.known": (
+        "Known, and not loadable in this version: {models}.",
+        "本版本已收录但暂不能加载：{models}。",
+    ),
+    "admin.lacks": (
+        "You may look and not swap: your sign-in lacks the role {role}.",
+        "您可以查看但不能更换模型：您的账号没有 {role} 角色。",
+    ),
+    "admin.no_service": ("There is no service {name}.", "没有名为 {name} 的服务。"),
+    "admin.review": ("Review change", "查看变更"),
+    "admin.confirm": ("Confirm change to", "确认变更："),
+    "admin.reason": ("Reason (kept in the audit)", "原因（保存在审计记录中）"),
+    "admin.reason_needed": ("Give a reason", "请填写原因"),
+    "admin.cancel": ("Cancel", "取消"),
+    "admin.apply": ("Swap model", "更换模型"),
+    "admin.undo": ("Undo the last swap", "撤销上次更换"),
+    "admin.nothing_reviewed": ("Review the change first.", "请先查看变更。"),
+    "admin.goes_on": (
+        "You may leave this page while it loads: the swap goes on.",
+        "加载期间可以离开此页面，更换会继续进行。",
+    ),
+    "admin.swapped": (
+        "{service} now runs {model}, revision {revision}.",
+        "{service} 现在运行 {model}，修订 {revision}。",
+    ),
+    "admin.was_undone": (
+        "{service} was not swapped to {asked}; the record names {model} again, "
+        "revision {revision}.",
+        "{service} 未能更换为 {asked}；记录已恢复为 {model}，修订 {revision}。",
+    ),
+    "admin.meanwhile": (
+        "It took {took}. Requests meanwhile: {answered}, of them failed: {failed}.",
+        "用时 {took}。期间请求 {answered} 个，其中失败 {failed} 个。",
+    ),
+    "admin.never_swapped": ("Nobody has swapped this model yet.", "尚未更换过模型。"),
+    "admin.last": (
+        "Last change: {model}, revision {revision}, by {by}, {when}. Before it: {previous}.",
+        "上次更改：{model}，修订 {revision}，操作人 {by}，{when}。之前：{previous}。",
+    ),
+    "admin.history": ("Audit", "审计记录"),
+    "admin.chain_intact": ("Chain intact, {lines} lines", "哈希链完整，共 {lines} 行"),
+    "admin.chain_broken": ("Broken at line {line}: {why}", "第 {line} 行处断裂：{why}"),
+    "admin.no_history": ("Nothing was changed yet", "尚无更改"),
+    "admin.no_history_hint": (
+        "Every change is kept here: who, when, from what to what, and why.",
+        "每次更改都会记录在此：操作人、时间、前后内容和原因。",
+    ),
+    "admin.time": ("Time (UTC)", "时间 (UTC)"),
+    "admin.outcome": ("Outcome", "结果"),
+    "admin.object": ("Service", "服务"),
+    "admin.change": ("Change and reason", "变更与原因"),
+    "admin.by": ("by {user} ({role})", "操作人：{user}（{role}）"),
+    "admin.done": ("Done", "已完成"),
+    "admin.undone": ("Undone", "已恢复"),
+    "admin.refused": ("Refused", "已拒绝"),
+    "admin.failed_change": ("Failed", "失败"),
+    "admin.interrupted": ("Interrupted", "已中断"),
+    "admin.under_way": ("Under way", "进行中"),
+    "admin.recovered": ("Recovered", "已修复"),
 }
 
 
 def _read(key: str, values: dict[str, Any]) -> tuple[str, str]:
-    """A value may itself be (English, Chinese)."""
+    """A value may itself be (English, Chinese); `key.one` is said instead when `count` is 1."""
+    if values.get("count") == 1 and f"{key}.one" in TEXTS:
+        key = f"{key}.one"
     english, chinese = (
         sentence.format_map(
             {

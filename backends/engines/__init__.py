@@ -41,7 +41,12 @@ class Engine(Protocol[In, Out]):
 
 @dataclass(frozen=True, slots=True)
 class Capabilities:
-    """What the loaded model can serve; a control that it lacks is disabled and says who can."""
+    """
+    What the loaded model can serve; a control that it lacks is disabled and says who can.
+
+    An engine that learns at load what it can do on this machine has a `capabilities` attribute;
+    it goes before its Model's.
+    """
 
     instruction: bool = False
     picture_query: bool = False
@@ -49,6 +54,12 @@ class Capabilities:
     streaming: bool = False
     premise: bool = False
     languages: tuple[str, ...] = ()
+    pairs: tuple[tuple[str, str], ...] = ()  # (source, target); none: every pair of `languages`
+    glossary: bool = False
+    context: bool = False
+    style: bool = False
+    delimiters: bool = False
+    html: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -60,7 +60,7 @@ class LocalCluster:
         async with self._writing:  # reading, comparing and replacing are one step
             if await asyncio.to_thread(self._records.read, ref.name) is None:
                 running = (await service.status()).revision
-                seen = 0 if seen == running else seen  # the default runs; nobody wrote it yet
+                seen = 0 if seen == running else -1  # nobody wrote what runs, or it was deleted
             await asyncio.to_thread(self._records.write, ref.name, record, seen=seen)
 
     async def roll(self, ref: Ref, revision: int) -> None:

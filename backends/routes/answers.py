@@ -24,22 +24,25 @@ def json_response(value: object, status: int = 200, **headers: str) -> Response:
 
 
 def error_response(error: Exception, request_id: str) -> Response:
-    known = isinstance(error, QuartetError)
     status = error.status if isinstance(error, QuartetError) else 500
-    body = {
-        "error": error.text if isinstance(error, QuartetError) else SORRY,
-        "error_type": type(error).__name__ if known else "InternalError",
-        "request_id": request_id,
-    }
     headers = {}
     if isinstance(error, QuartetError) and error.retry_after is not None:
         headers["retry-after"] = str(max(1, math.ceil(error.retry_after)))
     if status == 401:
         headers["www-authenticate"] = "Bearer"
-    return json_response(body, status, **headers)
+    return json_response(error_body(error, request_id), status, **headers)
 
 
-def unfinished(error: Exception) -> bool:
+def error_body(error: Exception, request_id: str) -> dict[str, str]:
+    known = isinstance(error, QuartetError)
+    return {
+        "error": error.text if isinstance(error, QuartetError) else SORRY,
+        "error_type": type(error).__name__ if known else "InternalError",
+        "request_id": request_id,
+    }
+
+
+def on_purpose(error: Exception) -> bool:
     """Is it on purpose, so that no trace belongs into the log?"""
     return isinstance(error, QuartetError)
 
@@ -47,7 +50,7 @@ def unfinished(error: Exception) -> bool:
 def add_error_answers(app: FastAPI) -> None:
     """Every error of our own routes in our shape, unknown paths and methods too."""
 
-    async def on_purpose(request: Request, error: Exception) -> Response:
+    async def known(request: Request, error: Exception) -> Response:
         return error_response(error, request.state.request_id)
 
     async def unknown(request: Request, error: Exception) -> Response:
@@ -61,7 +64,7 @@ def add_error_answers(app: FastAPI) -> None:
         }
         return json_response(body, error.status_code, **dict(error.headers or {}))
 
-    app.add_exception_handler(QuartetError, on_purpose)
+    app.add_exception_handler(QuartetError, known)
     app.add_exception_handler(HTTPException, unknown)
 
 

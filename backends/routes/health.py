@@ -81,8 +81,7 @@ def add_internal_routes(
     async def swap(request: Request) -> Response:
         """Load beside, prove, exchange; answered when it serves, with an error if it cannot."""
         check(request)
-        value, _ = read_object(await read_body(request, 10_000))
-        asked = validated(SwapRequest, value)
+        asked = validated(SwapRequest, read_object(await read_body(request, 10_000)))
         service = _service(services, asked.service)
         record = ModelRecord(asked.revision, asked.model, by="internal")
         await service.swap(record)

@@ -6,30 +6,27 @@ count for each request, whatever became of it.
 """
 
 import asyncio
-import logging
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import Any
 
 from fastapi import FastAPI
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import Response, StreamingResponse
 
-from backends.errors import BadInput, QuartetError
+from backends.errors import BadInput
 from backends.families import Family
 from backends.identity import Ask
 from backends.routes.answers import json_response
-from backends.routes.body import CallerLeft, read_body, unless_left
+from backends.routes.body import CallerLeft, read_sent, unless_left
+from backends.routes.tally import Tally, events, outcome_of
 from backends.serving import Answer, ModelService
 from backends.serving.wire import SHAPES, Shape
 from backends.serving.wire.question import Question, Terms
+from backends.serving.wire.text import Sent
 from backends.settings import Limits, Settings
 from backends.telemetry import Instruments
 
-log = logging.getLogger(__name__)
-
-LARGE = 256_000  # bytes of a body that is parsed in a thread, so that probes and streams go on
 CLIENT_CLOSED_REQUEST = 499
 
 
@@ -71,28 +68,38 @@ class _Route:
         self._instruments = instruments
 
     async def answer(self, request: Request) -> Response:
-        facts: dict[str, Any] = {}
-        with self._counted(facts):
-            try:
-                self._service.admit()
-                body = await read_body(request, self._limits.body_bytes)
-                question = await self._read(body)
-                facts["items"] = len(question.items)
-                ask = self._ask(request, question)
-                answer = await unless_left(request, self._service.predict(question.items, ask))
-            except CallerLeft:
-                facts["outcome"] = "CallerLeft"
-                return Response(status_code=CLIENT_CLOSED_REQUEST)
-            facts |= {"model": answer.model, "revision": answer.revision}
-            facts |= {"queued": round(answer.queued, 4), "ran": round(answer.ran, 4)}
-            return json_response(question.write(answer), 200, **_headers(answer))
+        tally = Tally(self._service.name, self._instruments)
+        try:
+            self._service.admit()
+            question = await self._read(await read_sent(request, self._limits.body_bytes))
+            tally.facts["items"] = len(question.items)
+            ask = self._ask(request, question)
+            if question.part is not None:
+                return await self._stream(question, ask, tally)
+            answer = await unless_left(request, self._service.predict(question.items, ask))
+        except CallerLeft:
+            tally.end("CallerLeft")
+            return Response(status_code=CLIENT_CLOSED_REQUEST)
+        except Exception as error:
+            tally.end(outcome_of(error))
+            raise
+        tally.answered(answer)
+        return json_response(question.write(answer), 200, **_headers(answer))
 
-    async def _read(self, body: bytes) -> Question:
+    async def _stream(self, question: Question, ask: Ask, tally: Tally) -> Response:
+        """Server-sent events. What fails before the first is still a plain error."""
+        parts = self._service.stream(question.items[0], ask)
+        first = await anext(parts)
+        rest = events(question, first, parts, tally)
+        headers = {"cache-control": "no-cache", "x-accel-buffering": "no"}
+        return StreamingResponse(rest, media_type="text/event-stream", headers=headers)
+
+    async def _read(self, sent: Sent) -> Question:
         status = await self._service.status()
         terms = Terms(self._limits, self._family, status.model)
-        if len(body) > LARGE:
-            return await asyncio.to_thread(self._shape.read, body, terms)
-        return self._shape.read(body, terms)
+        if self._shape.is_heavy(sent):
+            return await asyncio.to_thread(self._shape.read, sent, terms)
+        return self._shape.read(sent, terms)
 
     def _ask(self, request: Request, question: Question) -> Ask:
         timeout = question.timeout or _header_timeout(request) or self._limits.deadline_seconds
@@ -102,24 +109,6 @@ class _Route:
             trace=request.headers.get("traceparent", ""),
             request_id=request.state.request_id,
         )
-
-    @contextmanager
-    def _counted(self, facts: dict[str, Any]) -> Iterator[None]:
-        name = self._service.name
-        began = time.perf_counter()
-        facts |= {"service": name, "outcome": "ok"}
-        try:
-            yield
-        except Exception as error:
-            known = isinstance(error, QuartetError)
-            facts["outcome"] = type(error).__name__ if known else "InternalError"
-            raise
-        finally:
-            seconds = time.perf_counter() - began
-            self._instruments.requests.labels(name, facts["outcome"]).inc()
-            self._instruments.request_seconds.labels(name).observe(seconds)
-            event = "answered" if facts["outcome"] == "ok" else "refused"
-            log.info(event, extra={**facts, "seconds": round(seconds, 4)})
 
 
 def _header_timeout(request: Request) -> float | None:
@@ -144,8 +133,9 @@ def _headers(answer: Answer) -> dict[str, str]:
 
 
 def _request_body(shape: Shape) -> dict[str, Any]:
-    schema = shape.request.model_json_schema()
-    return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
+    schema = {"schema": shape.request.model_json_schema()}
+    kinds = ["application/json", *(["multipart/form-data"] if shape.takes_forms else [])]
+    return {"requestBody": {"required": True, "content": dict.fromkeys(kinds, schema)}}
 
 
 def _responses(shape: Shape) -> dict[int | str, dict[str, Any]]:

@@ -213,7 +213,7 @@ class LocalService:
             state=self._state,
             model=slot.model.name if slot else "",
             revision=max(0, self._revision),
-            capabilities=slot.model.capabilities if slot else Capabilities(),
+            capabilities=slot.capabilities if slot else Capabilities(),
             embedded=bool(slot and slot.model.embedded),
             device=slot.model.device if slot else "",
             reason=self._reason,

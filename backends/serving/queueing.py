@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from backends.engines import Engine, Model
+from backends.engines import Capabilities, Engine, Model
 from backends.identity import Ask
 from backends.serving import Answer
 
@@ -30,6 +30,12 @@ class Slot:
     @property
     def threads(self) -> int:
         return self.model.threads
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """The engine's own, if it learnt them at load; else its model's."""
+        own: Capabilities = getattr(self.engine, "capabilities", self.model.capabilities)
+        return own
 
     def learn(self, tokens: int, seconds: float) -> None:
         seen = tokens / seconds

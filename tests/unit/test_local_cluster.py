@@ -65,8 +65,8 @@ async def test_a_service_is_a_workload_with_one_pod(bench: Bench) -> None:
     assert workload.ref == REF
     assert (workload.wanted, workload.ready) == (1, 1)
     (pod,) = workload.pods
-    assert (pod.phase, pod.model, pod.revision) == ("Running", "small", 1)
-    assert workload.record == ModelRecord(1, "small")
+    assert (pod.phase, pod.model, pod.revision) == ("Running", "small", 0)
+    assert workload.record == ModelRecord(0, "small")
     assert workload.models == ("small", "large", "broken")
     assert workload.bounds is None
 
@@ -88,43 +88,59 @@ async def test_a_service_that_leaves_is_terminating(bench: Bench) -> None:
 
 
 async def test_the_first_record_follows_the_default_that_nobody_wrote(bench: Bench) -> None:
-    await bench.cluster.write_record(REF, ModelRecord(2, "large"), seen=1)
-    await bench.cluster.roll(REF, 2)
+    await bench.cluster.write_record(REF, ModelRecord(1, "large"), seen=0)
+    await bench.cluster.roll(REF, 1)
     workload = await bench.workload()
     assert workload.record.model == workload.pods[0].model == "large"
-    assert workload.pods[0].revision == 2
+    assert workload.pods[0].revision == 1
 
 
 async def test_a_record_that_moved_on_is_a_conflict(bench: Bench) -> None:
-    await bench.cluster.write_record(REF, ModelRecord(2, "large"), seen=1)
-    for seen in (0, 1, 3):
-        with pytest.raises(Conflict, match="now large, revision 2"):
+    await bench.cluster.write_record(REF, ModelRecord(1, "large"), seen=0)
+    for seen in (-1, 0, 2):
+        with pytest.raises(Conflict, match="now large, revision 1"):
             await bench.cluster.write_record(REF, ModelRecord(9, "small"), seen=seen)
+
+
+async def test_a_record_deleted_while_its_model_runs_can_be_written_anew(
+    bench: Bench, tmp_path: Path
+) -> None:
+    await bench.cluster.write_record(REF, ModelRecord(1, "large"), seen=0)
+    await bench.cluster.roll(REF, 1)
+    (tmp_path / "records" / "stub.json").unlink()
+    with pytest.raises(Conflict):
+        await bench.cluster.write_record(REF, ModelRecord(1, "small"), seen=0)
+    await bench.cluster.write_record(REF, ModelRecord(2, "small"), seen=1)
+    await bench.cluster.roll(REF, 2)
+    assert (await bench.workload()).pods[0].model == "small"
 
 
 async def test_of_two_writers_at_once_one_is_refused(bench: Bench) -> None:
     writes = [
-        bench.cluster.write_record(REF, ModelRecord(2, name), seen=1) for name in ("small", "large")
+        bench.cluster.write_record(REF, ModelRecord(1, name), seen=0) for name in ("small", "large")
     ]
     got = await asyncio.gather(*writes, return_exceptions=True)
     assert sorted(type(answer).__name__ for answer in got) == ["Conflict", "NoneType"]
 
 
 async def test_rolling_to_a_revision_that_does_not_stand_is_a_conflict(bench: Bench) -> None:
-    with pytest.raises(Conflict, match="moved on"):
-        await bench.cluster.roll(REF, 2)
+    with pytest.raises(Conflict, match="now revision 0, not 1"):
+        await bench.cluster.roll(REF, 1)
+    await bench.cluster.write_record(REF, ModelRecord(2, "large"), seen=0)
+    with pytest.raises(Conflict, match="now revision 2, not 1"):
+        await bench.cluster.roll(REF, 1)
 
 
 async def test_rolling_to_a_model_that_breaks_says_what_still_serves(bench: Bench) -> None:
-    await bench.cluster.write_record(REF, ModelRecord(2, "broken"), seen=1)
+    await bench.cluster.write_record(REF, ModelRecord(1, "broken"), seen=0)
     with pytest.raises(ModelLoadError, match="no memory; small still serves"):
-        await bench.cluster.roll(REF, 2)
+        await bench.cluster.roll(REF, 1)
 
 
 @pytest.mark.parametrize("ref", [Ref(CONTEXT, "", "other"), Ref("elsewhere", "", "stub")])
 async def test_a_workload_of_another_place_is_not_found(bench: Bench, ref: Ref) -> None:
     with pytest.raises(NotFound):
-        await bench.cluster.write_record(ref, ModelRecord(2, "large"), seen=1)
+        await bench.cluster.write_record(ref, ModelRecord(1, "large"), seen=0)
 
 
 async def test_a_damaged_record_is_a_warning_beside_what_runs(bench: Bench, tmp_path: Path) -> None:
@@ -132,7 +148,7 @@ async def test_a_damaged_record_is_a_warning_beside_what_runs(bench: Bench, tmp_
     (tmp_path / "records" / "stub.json").write_text("{")
     reading = await bench.cluster.workloads()
     assert "damaged" in reading.warnings[0]
-    assert reading.value[0].record == ModelRecord(1, "small")
+    assert reading.value[0].record == ModelRecord(0, "small")
 
 
 class Figures:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from backends.engines import Capabilities
 from backends.errors import BadInput, ModelLoadError, Unavailable
 from backends.identity import Ask
 from backends.serving import Answer, State
@@ -191,6 +192,15 @@ async def test_draining_refuses_new_work_and_finishes_the_old(tmp_path: Path) ->
         gate.set()
         assert list(await accepted) == [("stub", "accepted")]
         await draining
+
+
+async def test_what_an_engine_learnt_at_load_goes_before_its_models_word(tmp_path: Path) -> None:
+    class Learns(stubs.Recorder):
+        capabilities = Capabilities(languages=("en", "pt"))
+
+    declared = Capabilities(languages=("en",), streaming=True)
+    async with serving(stubs.model(Learns(), capabilities=declared), state=tmp_path) as service:
+        assert (await service.status()).capabilities == Capabilities(languages=("en", "pt"))
 
 
 async def test_a_stream_gives_its_parts_and_then_the_answer(tmp_path: Path) -> None:

@@ -150,15 +150,15 @@ async def test_while_another_model_loads_there_is_no_review(scene: Scene) -> Non
 async def test_a_swap_changes_the_record_the_service_and_the_audit(scene: Scene) -> None:
     receipt = await scene.swap("words", "try words")
     workload = await scene.workload()
-    assert (workload.record.model, workload.record.revision) == ("words", 2)
+    assert (workload.record.model, workload.record.revision) == ("words", 1)
     assert (workload.record.previous, workload.record.by) == ("small", "ada")
-    assert (workload.pods[0].model, workload.pods[0].revision) == ("words", 2)
+    assert (workload.pods[0].model, workload.pods[0].revision) == ("words", 1)
     assert receipt.after == workload.record
     assert (receipt.undone, receipt.seconds) == ("", 10)
     outcome, intent = scene.audit.lines(9)
     assert (intent.event, intent.user, intent.role) == ("intent", "ada", "swapper")
     assert (intent.object, intent.reason) == ("this process/stub", "try words")
-    assert (intent.before, intent.after) == ("small, revision 1", "words, revision 2")
+    assert (intent.before, intent.after) == ("small, revision 0", "words, revision 1")
     assert (outcome.change, outcome.outcome) == (intent.change, "done")
 
 
@@ -169,7 +169,7 @@ async def test_a_swapped_model_survives_a_restart(scene: Scene, tmp_path: Path) 
     await again.started()
     workload = await again.workload()
     await again.service.close()
-    assert (workload.pods[0].model, workload.pods[0].revision) == ("words", 2)
+    assert (workload.pods[0].model, workload.pods[0].revision) == ("words", 1)
     assert again.outcomes() == ["done"]
 
 
@@ -178,7 +178,7 @@ async def test_without_a_reason_nothing_happens(scene: Scene, reason: str) -> No
     with pytest.raises(BadInput, match="reason"):
         await scene.swap("words", reason)
     assert scene.audit.lines(1) == []
-    assert (await scene.workload()).record.revision == 1
+    assert (await scene.workload()).record.revision == 0
 
 
 async def test_a_model_that_does_not_load_is_undone_and_the_record_names_the_old(
@@ -187,7 +187,7 @@ async def test_a_model_that_does_not_load_is_undone_and_the_record_names_the_old
     await scene.swap("words")
     receipt = await scene.swap("broken")
     assert "no memory; words still serves" in receipt.undone
-    assert (receipt.asked, receipt.after.model, receipt.after.revision) == ("broken", "words", 4)
+    assert (receipt.asked, receipt.after.model, receipt.after.revision) == ("broken", "words", 3)
     workload = await scene.workload()
     assert (workload.record.model, workload.record.previous) == ("words", "small")
     assert (workload.pods[0].model, workload.ready) == ("words", 1)
@@ -206,7 +206,7 @@ async def test_when_going_back_fails_too_the_error_says_both(scene: Scene) -> No
 async def test_a_record_changed_since_the_review_is_a_conflict_and_stays(scene: Scene) -> None:
     plan = review(await scene.workload(), "words", scene.families)
     await scene.swap("able")
-    with pytest.raises(Conflict, match="now able, revision 2"):
+    with pytest.raises(Conflict, match="now able, revision 1"):
         await scene.swaps.apply(plan, reason="late", who=ADA)
     assert (await scene.workload()).record.model == "able"
     assert scene.outcomes()[0].startswith("refused: The model of stub was changed meanwhile")
@@ -216,35 +216,35 @@ async def test_a_record_written_during_a_failing_load_is_left_alone(scene: Scene
     scene.breaks.add("slow")
     swap = asyncio.create_task(scene.swap("slow"))
     await scene.loading("slow")
-    scene.records.write("stub", ModelRecord(3, "words"), seen=2)
+    scene.records.write("stub", ModelRecord(2, "words"), seen=1)
     scene.gate.set()
-    with pytest.raises(Unavailable, match="changed meanwhile: now words, revision 3"):
+    with pytest.raises(Unavailable, match="changed meanwhile: now words, revision 2"):
         await swap
     assert (await scene.workload()).record.model == "words"
 
 
 async def test_undo_names_the_model_before_and_is_audited(scene: Scene) -> None:
     await scene.swap("words")
-    receipt = await scene.swaps.undo(REF, seen=2, who=ADA)
-    assert (receipt.after.model, receipt.after.revision) == ("small", 3)
+    receipt = await scene.swaps.undo(REF, seen=1, who=ADA)
+    assert (receipt.after.model, receipt.after.revision) == ("small", 2)
     assert (await scene.workload()).pods[0].model == "small"
-    assert scene.audit.lines(1)[0].reason == "Undo of revision 2"
-    again = await scene.swaps.undo(REF, seen=3, who=ADA)
+    assert scene.audit.lines(1)[0].reason == "Undo of revision 1"
+    again = await scene.swaps.undo(REF, seen=2, who=ADA)
     assert again.after.model == "words"
 
 
 async def test_undo_of_a_revision_that_no_longer_stands_is_a_conflict(scene: Scene) -> None:
     await scene.swap("words")
     await scene.swap("able")
-    with pytest.raises(Conflict, match="now able, revision 3"):
-        await scene.swaps.undo(REF, seen=2, who=ADA)
+    with pytest.raises(Conflict, match="now able, revision 2"):
+        await scene.swaps.undo(REF, seen=1, who=ADA)
 
 
 async def test_undo_without_an_earlier_model_says_so(scene: Scene) -> None:
     with pytest.raises(BadInput, match="no earlier model"):
-        await scene.swaps.undo(REF, seen=1, who=ADA)
+        await scene.swaps.undo(REF, seen=0, who=ADA)
     with pytest.raises(NotFound):
-        await scene.swaps.undo(replace(REF, name="other"), seen=1, who=ADA)
+        await scene.swaps.undo(replace(REF, name="other"), seen=0, who=ADA)
 
 
 async def test_after_a_failed_swap_undo_does_not_go_to_the_model_that_failed(
@@ -288,17 +288,19 @@ async def test_an_audit_that_cannot_be_written_stops_the_swap_before_it_begins(
     (tmp_path / "audit.jsonl").unlink()
     with pytest.raises(Unavailable, match="audit"):
         await scene.swap("words")
-    assert (await scene.workload()).record.revision == 1
+    assert (await scene.workload()).record.revision == 0
     assert scene.loads == ["small"]
 
 
 async def test_the_same_model_is_a_retry_where_it_does_not_run(tmp_path: Path) -> None:
     scene = Scene(tmp_path)
-    scene.breaks.add("small")
+    scene.records.write("stub", ModelRecord(1, "words"), seen=0)
+    scene.breaks.add("words")
     await scene.started()
-    assert (await scene.workload()).ready == 0
+    workload = await scene.workload()
+    assert (workload.ready, workload.record.model) == (0, "words")
     scene.breaks.clear()
-    receipt = await scene.swap("small")
+    receipt = await scene.swap("words")
     workload = await scene.workload()
     await scene.service.close()
-    assert (receipt.after.model, workload.ready) == ("small", 1)
+    assert (receipt.after.model, workload.ready) == ("words", 1)

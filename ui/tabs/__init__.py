@@ -8,10 +8,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from backends.portal import Portal
 from ui.tabs import rerank
 
 if TYPE_CHECKING:
-    from backends.portal import Portal
     from ui.shell import Page
 
 

@@ -5,32 +5,28 @@ Pure: text and bytes in, frozen values out. Every BadInput here names the field 
 """
 
 import csv
+import io
 import json
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
 
 from backends.engines.rerank import Pair
+from backends.errors import BadInput
+from backends.serving.wire.text import clean
 from backends.settings import Limits
 from ui.texts import refusal
 
 _LINES = re.compile(r"\r\n|\r|\n")  # str.splitlines would cut at characters that text may hold
-_UNREADABLE = re.compile("[\0\ud800-\udfff]")
 
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """The pairs of one request; `cleaned` says that unreadable characters were replaced."""
+    """The pairs of one request; `cleaned` says that unreadable characters were removed."""
 
     pairs: tuple[Pair, ...]
     cleaned: bool = False
-
-
-def clean(text: str) -> tuple[str, bool]:
-    """The text without NUL and lone surrogates, which no model and no wire can carry."""
-    cleaned = _UNREADABLE.sub("\ufffd", text)
-    return cleaned, cleaned != text
 
 
 def read_lines(text: str) -> tuple[str, ...]:
@@ -39,23 +35,32 @@ def read_lines(text: str) -> tuple[str, ...]:
 
 
 def read_pairs(query: str, documents: Sequence[str], instruction: str, limits: Limits) -> Asked:
-    """Raises BadInput for: query, documents, instruction."""
+    """Raises the first of the `faults`."""
+    for fault in faults(query, documents, instruction, limits):
+        raise fault
     texts = [clean(text.strip()) for text in (query, instruction, *documents)]
     (query, _), (instruction, _), *rest = texts
     kept = tuple(text for text, _ in rest if text)
-    if not query:
-        raise refusal("rerank.no_query", "query")
-    if not kept:
-        raise refusal("rerank.no_documents", "documents")
-    for text, name in ((query, "query"), (instruction, "instruction")):
-        if len(text) > limits.query_chars:
-            raise refusal("rerank.too_long", name, found=len(text), most=limits.query_chars)
-    if len(kept) > limits.documents:
-        raise refusal("rerank.too_many", "documents", found=len(kept), most=limits.documents)
     return Asked(
         tuple(Pair(query, document, kept, instruction) for document in kept),
         cleaned=any(changed for _, changed in texts),
     )
+
+
+def faults(
+    query: str, documents: Sequence[str], instruction: str, limits: Limits
+) -> Iterator[BadInput]:
+    """All that must be fixed first: each names one of query, documents, instruction."""
+    count = sum(bool(clean(text)[0].strip()) for text in documents)
+    if not clean(query)[0].strip():
+        yield refusal("rerank.no_query", "query")
+    if not count:
+        yield refusal("rerank.no_documents", "documents")
+    if count > limits.documents:
+        yield refusal("rerank.too_many", "documents", found=count, most=limits.documents)
+    for text, name in ((query, "query"), (instruction, "instruction")):
+        if len(text.strip()) > limits.query_chars:
+            yield refusal("rerank.too_long", name, found=len(text), most=limits.query_chars)
 
 
 def read_file(name: str, data: bytes) -> tuple[str, ...]:
@@ -82,7 +87,7 @@ def _read_text(name: str, text: str) -> Sequence[str]:
 
 
 def _read_table(name: str, text: str) -> Sequence[str]:
-    rows = csv.reader(_LINES.split(clean(text)[0]))
+    rows = csv.reader(io.StringIO(clean(text)[0], newline=""))  # a cell may hold lines
     try:
         filled = [row for row in rows if row]
     except csv.Error as error:  # such as a field beyond the module's limit

@@ -87,7 +87,7 @@ def draw_ranking(
 
 
 def _summary(ranking: Ranking, title: str, seconds: float) -> str:
-    figures = say("rerank.shown", shown=len(ranking.rows), total=ranking.total)
+    figures = say("rerank.shown", shown=len(ranking.rows), count=ranking.total)
     took = f"{max(1, round(1000 * seconds))} ms"
     return (
         f"<span>{figures} <i>·</i> {escape(title)} <i>·</i> "
@@ -105,9 +105,10 @@ def _own_notes(ranking: Ranking, threshold: float) -> Iterator[str]:
 
 
 def _row(row: Row, query: str) -> str:
+    cut = f'<span class="q-cut">{say("rerank.cut")}</span>' * row.cut
     return (
         f'<li class="rk"><span class="pos">{row.place}</span>'
-        f'<div class="body">{_document(row.document, query)}{bar(row.score)}</div>'
+        f'<div class="body">{_document(row.document, query)}{bar(row.score)}{cut}</div>'
         f'<span class="num">{row.score:.3f}</span>{_movement(row.moved)}</li>'
     )
 

@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,18 +19,19 @@ import gradio as gr
 
 from backends.engines import Model
 from backends.errors import BadInput
+from backends.portal import Portal
+from backends.serving.wire.text import clean
 from backends.settings import Limits
 from ui.draw import code_block, empty, hint, html, note
-from ui.guard import QUIET, ask, guarded, noted
+from ui.guard import QUIET, ask, guarded, noted, validator
 from ui.tabs import examples
-from ui.tabs.documents import Asked, clean, read_file, read_lines, read_pairs
+from ui.tabs.documents import Asked, faults, read_file, read_lines, read_pairs
 from ui.tabs.models import draw_lack, draw_model
 from ui.tabs.ranking import draw_ranking, rank
 from ui.tabs.samples import samples
-from ui.texts import beside, both, label, refusal, say
+from ui.texts import both, label, refusal, say
 
 if TYPE_CHECKING:
-    from backends.portal import Portal
     from ui.shell import Page
 
 NAME = "rerank"
@@ -66,10 +67,11 @@ class Outputs:
     model: gr.HTML
     fold: gr.Accordion
     code: gr.HTML
+    again: gr.Button
     here: gr.Textbox
 
 
-def build(portal: "Portal", page: "Page") -> None:
+def build(portal: Portal, page: "Page") -> None:
     with gr.Row(equal_height=False):
         with gr.Column(scale=5, min_width=320, elem_classes="q-panel"):
             given = _inputs()
@@ -109,7 +111,7 @@ def _inputs() -> Inputs:
         elem_id="rerank-file",
         elem_classes="q-drop",
     )
-    file_note = html(elem_id="rerank-file-note")
+    file_note = html(elem_id="rerank-file-note", elem_classes="q-slot")
     with gr.Accordion(label("shell.options"), open=False, elem_classes="q-fold"):
         with gr.Row():
             top_n = gr.Number(TOP_N, label=label("rerank.top_n"), precision=0, min_width=110)
@@ -124,7 +126,7 @@ def _inputs() -> Inputs:
             lines=2,
             elem_id="rerank-instruction",
         )
-        instruction_note = html(elem_id="rerank-instruction-note")
+        instruction_note = html(elem_id="rerank-instruction-note", elem_classes="q-slot")
     go = gr.Button(label("rerank.go"), variant="primary", elem_classes="q-go", elem_id="rerank-go")
     html(hint())
     return Inputs(
@@ -143,24 +145,22 @@ def _inputs() -> Inputs:
 
 def _outputs() -> Outputs:
     nothing = empty(say("rerank.nothing_yet"), say("rerank.start"))
-    result = html(nothing, elem_id="rerank-result")
+    result = html(nothing, elem_id="rerank-result", elem_classes="q-result")
     model = html(elem_id="rerank-model")
-    with gr.Accordion(label("shell.code"), open=False, elem_classes="q-fold") as fold:
+    with gr.Accordion(label("shell.code"), open=False, elem_classes="q-fold q-code-fold") as fold:
         code = html(elem_id="rerank-code")
-    return Outputs(result, model, fold, code, here=gr.Textbox(visible=False))
+    # page.js presses it when the inputs of an open fold have changed
+    again = gr.Button(label("shell.code"), visible="hidden", elem_classes="q-code-again")
+    return Outputs(result, model, fold, code, again, here=gr.Textbox(visible=False))
 
 
-def _answer_runs(portal: "Portal", page: "Page", given: Inputs, shown: Outputs) -> None:
+def _answer_runs(portal: Portal, page: "Page", given: Inputs, shown: Outputs) -> None:
     """The button, Enter and the examples: rank, then look at the model again."""
     service, family, limits = portal.services[NAME], portal.families[NAME], portal.settings.limits
 
-    def check(*values: Any) -> list[Any]:
-        try:
-            read(*values, limits=limits)
-        except BadInput as error:
-            told = beside(error.text, error.zh)
-            return [gr.validate(name != error.field, told) for name in ORDER]
-        return [gr.validate(True, "")] * len(ORDER)
+    @validator(ORDER)
+    def check(*values: Any) -> Iterator[BadInput]:
+        return wrong(*values, limits=limits)
 
     @guarded(portal, NAME)
     async def run(
@@ -172,9 +172,8 @@ def _answer_runs(portal: "Portal", page: "Page", given: Inputs, shown: Outputs) 
         threshold: float,
         request: gr.Request,
     ) -> str:
-        asked = await asyncio.to_thread(
-            read, query, documents, file, instruction, top_n, threshold, limits=limits
-        )
+        values = (query, documents, file, instruction, top_n, threshold)
+        asked = await asyncio.to_thread(read, *values, limits=limits)
         began = time.perf_counter()
         answer = await service.predict(asked.pairs, ask(portal, request))
         seconds = time.perf_counter() - began
@@ -200,32 +199,32 @@ def _answer_runs(portal: "Portal", page: "Page", given: Inputs, shown: Outputs) 
         "show_progress": "minimal",
     }
     ends = [gr.on([given.go.click, given.query.submit], **ranked)]
+    filled = [given.query, given.documents, given.file, given.file_note]
     for button, example in zip(given.tries, examples.RERANK, strict=True):
-        filled = [given.query, given.documents, given.file]
-        texts = [example.query, "\n".join(example.documents), None]
-        fill = f"() => {json.dumps(texts, ensure_ascii=False)}"
+        fill = f"() => {filling(example)}"
         ends.append(button.click(None, None, filled, js=fill).then(**ranked))
+    english, chinese, *_ = examples.RERANK
+    opening = f"() => document.documentElement.dataset.lang === 'zh' ? {filling(chinese)} : "
+    page.blocks.load(None, None, filled, js=opening + filling(english))
     state = [shown.model, given.instruction, given.instruction_note]
     for end in ends:
         end.then(refresh, None, state, **QUIET).then(page.refresh, None, page.pill, **QUIET)
     gr.on(page.again, refresh, None, state, **QUIET)
 
 
-def _follow_inputs(portal: "Portal", page: "Page", given: Inputs, shown: Outputs) -> None:
+def _follow_inputs(portal: Portal, page: "Page", given: Inputs, shown: Outputs) -> None:
     """What follows the inputs without a run: the note on a dropped file, and the code."""
     service = portal.services[NAME]
 
     @guarded(portal)
-    async def dropped(file: str | None, documents: str) -> tuple[str, str]:
-        if file is None:
-            return "", documents
+    async def dropped(file: str, documents: str) -> tuple[Any, ...]:
         try:
             found = await asyncio.to_thread(file_documents, file)
         except BadInput as error:
-            return note("bad", both(error.text, error.zh)), documents
+            return note("bad", both(error.text, error.zh)), None, documents
         told = say("rerank.from_file", count=len(found), name=Path(file).name)
         untouched = read_lines(documents) in {example.documents for example in examples.RERANK}
-        return note("info", told), "" if untouched else documents
+        return note("info", told), gr.skip(), "" if untouched else documents
 
     @guarded(portal)
     async def code(*values: Any) -> tuple[str, str]:
@@ -250,11 +249,37 @@ def _follow_inputs(portal: "Portal", page: "Page", given: Inputs, shown: Outputs
         "js": HERE,
         **QUIET,
     }
-    given.file.change(
-        dropped, [given.file, given.documents], [given.file_note, given.documents], **QUIET
-    ).then(**coded)
-    left = [given.query.blur, given.documents.blur, given.instruction.blur, given.top_n.change]
-    gr.on([page.blocks.load, shown.fold.expand, shown.result.change, *left], **coded)
+    seen = [given.file_note, given.file, given.documents]
+    given.file.upload(dropped, [given.file, given.documents], seen, **QUIET).then(**coded)
+    gr.on([given.file.clear, given.file.delete], lambda: "", None, given.file_note, **QUIET)
+    gr.on([page.blocks.load, shown.fold.expand, shown.again.click], **coded)
+
+
+def filling(example: examples.Ranked) -> str:
+    """The example as values for query, documents, file and the file's note, in JavaScript."""
+    values = [example.query, "\n".join(example.documents), None, ""]
+    return json.dumps(values, ensure_ascii=False)
+
+
+def wrong(
+    query: str,
+    documents: str,
+    file: str | None,
+    instruction: str,
+    top_n: int | None,
+    threshold: float,
+    *,
+    limits: Limits,
+) -> Iterator[BadInput]:
+    """What is wrong with the inputs; each fault names one of ORDER."""
+    if top_n is not None and top_n < 1:
+        yield refusal("rerank.bad_top_n", "top_n")
+    texts = [*read_lines(documents)]
+    try:
+        texts += file_documents(file)
+    except BadInput as fault:
+        yield fault
+    yield from faults(query, texts, instruction, limits)
 
 
 def read(
@@ -267,14 +292,17 @@ def read(
     *,
     limits: Limits,
 ) -> Asked:
-    """Every rule that the inputs must keep; raises BadInput with one of ORDER as its field."""
-    if top_n is not None and top_n < 1:
-        raise refusal("rerank.bad_top_n", "top_n")
-    texts = [*read_lines(documents), *(file_documents(file) if file else ())]
+    """The inputs as pairs; raises the first thing that is wrong."""
+    for fault in wrong(query, documents, file, instruction, top_n, threshold, limits=limits):
+        raise fault
+    texts = [*read_lines(documents), *file_documents(file)]
     return read_pairs(query, texts, instruction, limits)
 
 
-def file_documents(path: str) -> tuple[str, ...]:
+def file_documents(path: str | None) -> tuple[str, ...]:
+    """None at all without a file. Raises BadInput for: file."""
+    if path is None:
+        return ()
     try:
         return read_file(Path(path).name, Path(path).read_bytes())
     except OSError as error:  # Gradio empties its cache of uploads after an hour
@@ -284,9 +312,8 @@ def file_documents(path: str) -> tuple[str, ...]:
 def all_documents(documents: str, file: str | None) -> Sequence[str]:
     """For the code: what is there already, even if a field is still to be fixed."""
     texts = [*read_lines(documents)]
-    if file:
-        with contextlib.suppress(BadInput):  # the note under the file says so
-            texts += file_documents(file)
+    with contextlib.suppress(BadInput):  # the field says so
+        texts += file_documents(file)
     return [clean(text)[0] for text in texts]
 
 

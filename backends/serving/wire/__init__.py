@@ -12,6 +12,7 @@ from pydantic import BaseModel
 
 from backends.serving.wire import rerank
 from backends.serving.wire.question import Question, Terms
+from backends.serving.wire.text import Sent
 
 
 class Shape(Protocol):
@@ -19,7 +20,13 @@ class Shape(Protocol):
     request: type[BaseModel]
     response: type[BaseModel]
 
-    def read(self, body: bytes, terms: Terms) -> Question: ...
+    takes_forms: bool  # pictures may come as files of a multipart form
+
+    def is_heavy(self, sent: Sent) -> bool:
+        """Does reading take so long that it belongs into a thread?"""
+        ...
+
+    def read(self, sent: Sent, terms: Terms) -> Question: ...
 
 
 SHAPES: Mapping[str, Shape] = {"rerank": rerank.RerankShape()}

@@ -20,8 +20,12 @@ class Terms:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """A request's items; `timeout` in seconds if it named one; `write` makes the response."""
+    """
+    A request's items; `timeout` in seconds if it named one; `write` makes the response. With
+    `part` the answer is streamed: it makes an event of a part of the item at that index.
+    """
 
     items: tuple[Any, ...]
     write: Callable[[Answer], dict[str, Any]]
     timeout: float | None = None
+    part: Callable[[int, Any], dict[str, Any]] | None = None

@@ -17,7 +17,7 @@ from backends.engines.rerank import Pair, Relevance
 from backends.errors import BadInput
 from backends.serving import Answer
 from backends.serving.wire.question import Question, Terms
-from backends.serving.wire.text import listed, read_object, validated
+from backends.serving.wire.text import Sent, listed, validated
 
 
 class RerankRequest(BaseModel):
@@ -64,16 +64,20 @@ class RerankShape:
     request: type[BaseModel] = RerankRequest
     response: type[BaseModel] = RerankResponse
 
-    def read(self, body: bytes, terms: Terms) -> Question:
-        value, cleaned = read_object(body)
-        asked = validated(RerankRequest, value)
+    takes_forms = False
+
+    def is_heavy(self, sent: Sent) -> bool:
+        return False
+
+    def read(self, sent: Sent, terms: Terms) -> Question:
+        asked = validated(RerankRequest, sent)
         _check(asked, terms)
         texts = tuple(
             _text_of(document, n, asked.rank_fields) for n, document in enumerate(asked.documents)
         )
         instruction = (asked.instruction or "").strip()
         pairs = tuple(Pair(asked.query, text, texts, instruction) for text in texts)
-        warnings = _warnings(asked, cleaned)
+        warnings = _warnings(asked, sent.cleaned)
         return Question(pairs, partial(_write, asked, pairs, warnings, terms), asked.timeout)
 
 

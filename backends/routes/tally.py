@@ -1,0 +1,76 @@
+"""
+One count and one log line for each request, whatever became of it; and the events of a stream,
+whose request ends only when its last event was sent.
+"""
+
+import logging
+import time
+from collections.abc import AsyncIterator
+from typing import Any
+
+import orjson
+
+from backends.errors import QuartetError
+from backends.routes.answers import error_body
+from backends.serving import Answer
+from backends.serving.wire.question import Question
+from backends.telemetry import Instruments, request_id
+
+log = logging.getLogger(__name__)
+
+
+def outcome_of(error: BaseException) -> str:
+    """`ok` has no error; a bug's class is nobody's business but the log's."""
+    return type(error).__name__ if isinstance(error, QuartetError) else "InternalError"
+
+
+class Tally:
+    """Starts when it is made; ends once."""
+
+    def __init__(self, service: str, instruments: Instruments) -> None:
+        self.facts: dict[str, Any] = {}
+        self._service = service
+        self._instruments = instruments
+        self._began = time.perf_counter()
+        self._ended = False
+
+    def answered(self, answer: Answer) -> None:
+        self.facts |= {"model": answer.model, "revision": answer.revision}
+        self.facts |= {"queued": round(answer.queued, 4), "ran": round(answer.ran, 4)}
+        self.end("ok")
+
+    def end(self, outcome: str) -> None:
+        if self._ended:
+            return
+        self._ended = True
+        seconds = time.perf_counter() - self._began
+        self._instruments.requests.labels(self._service, outcome).inc()
+        self._instruments.request_seconds.labels(self._service).observe(seconds)
+        facts = {"service": self._service, "outcome": outcome, **self.facts}
+        event = "answered" if outcome == "ok" else "refused"
+        log.info(event, extra={**facts, "seconds": round(seconds, 4)})
+
+
+async def events(
+    question: Question, first: Any, parts: AsyncIterator[Any], tally: Tally
+) -> AsyncIterator[bytes]:
+    """Each part as an event, then the whole answer; an error on the way is the last event."""
+    try:
+        yield _event(question, first, tally)
+        async for part in parts:
+            yield _event(question, part, tally)
+    except Exception as error:
+        if not isinstance(error, QuartetError):
+            log.exception("failed")
+        tally.end(outcome_of(error))
+        yield b"event: error\ndata: " + orjson.dumps(error_body(error, request_id.get())) + b"\n\n"
+    finally:
+        tally.end("CallerLeft")  # counts only if nothing ended it before
+
+
+def _event(question: Question, part: Any, tally: Tally) -> bytes:
+    if isinstance(part, Answer):
+        tally.answered(part)
+        return b"data: " + orjson.dumps(question.write(part)) + b"\n\n"
+    assert question.part is not None
+    return b"data: " + orjson.dumps(question.part(0, part)) + b"\n\n"

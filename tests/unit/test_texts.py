@@ -1,0 +1,100 @@
+"""Every sentence on screen, in both languages."""
+
+import re
+import string
+from pathlib import Path
+
+import pytest
+
+from backends.errors import BadInput
+from backends.families import FAMILIES
+from ui import texts
+from ui.texts import I18N, TEXTS, both, label, plain, refusal, say
+
+UI = Path(texts.__file__).parent
+CHINESE = re.compile("[\u4e00-\u9fff]")
+
+
+def places(sentence: str) -> set[str | None]:
+    return {name for _, name, _, _ in string.Formatter().parse(sentence) if name is not None}
+
+
+@pytest.mark.parametrize("key", TEXTS)
+def test_a_sentence_stands_in_both_languages_with_the_same_places(key: str) -> None:
+    english, chinese = TEXTS[key]
+    assert english.strip() == english != ""
+    assert chinese.strip() == chinese != ""
+    assert not CHINESE.search(english)
+    assert CHINESE.search(chinese) or chinese == english  # a name or a figure is the same in both
+    assert places(english) == places(chinese)
+
+
+def test_every_key_that_the_pages_name_exists_and_none_is_idle() -> None:
+    """A key stands in quotes; one made of parts begins with an f-string's first part."""
+    source = "\n".join(
+        path.read_text(encoding="utf-8") for path in UI.rglob("*.py") if path.name != "texts.py"
+    )
+    source += (UI / "texts.py").read_text(encoding="utf-8").split("TEXTS: dict")[0]
+    groups = "|".join(sorted({key.split(".")[0] for key in TEXTS}))
+    named = set(re.findall(rf"""["']((?:{groups})\.[a-z0-9_.]+)["']""", source))
+    begun = tuple(re.findall(rf"""f["']((?:{groups})\.[a-z0-9_.]*){{""", source))
+    assert named - set(TEXTS) == set()
+    idle = {key for key in TEXTS if key not in named and not key.startswith(begun)}
+    assert {key for key in idle if key.removesuffix(".one") not in named} == set()
+
+
+def test_a_key_for_gradio_has_a_prefix_so_that_no_value_is_translated_by_chance() -> None:
+    assert set(I18N.translations) == {"en", "zh-CN"}
+    for table in I18N.translations.values():
+        assert set(table) == {f"q.{key}" for key in TEXTS}
+
+
+def test_a_label_nobody_wrote_is_refused() -> None:
+    assert label("rerank.query").key == "q.rerank.query"
+    with pytest.raises(KeyError):
+        label("rerank.nonsense")
+
+
+def test_every_family_has_its_title_among_the_texts() -> None:
+    for family in FAMILIES.values():
+        assert TEXTS[f"tab.{family.name}"] == family.title
+
+
+def test_a_sentence_with_a_value_is_escaped_once_in_both_languages() -> None:
+    said = say("model.runs_on", model="<b>&", device="CPU")
+    assert said == (
+        '<span class="l-en">&lt;b&gt;&amp; on CPU</span>'
+        '<span class="l-zh" lang="zh-CN">&lt;b&gt;&amp;，运行于 CPU</span>'
+    )
+
+
+def test_a_value_may_have_its_own_two_languages() -> None:
+    said = say("model.can_load", model="M", about=("Words only", "仅按词匹配"))
+    assert "M (Words only)" in said
+    assert "M（仅按词匹配）" in said
+
+
+def test_a_value_is_never_read_as_a_place() -> None:
+    assert "{0.__class__}" in say("model.runs_on", model="{0.__class__}", device="CPU")
+
+
+def test_one_is_said_in_the_singular() -> None:
+    assert "1 of 1 document<" in say("rerank.shown", shown=1, count=1)
+    assert "1 of 2 documents<" in say("rerank.shown", shown=1, count=2)
+
+
+def test_plain_text_has_both_languages_in_a_line() -> None:
+    assert plain("rerank.no_query") == "Enter a query / 请输入查询"
+    assert "<" not in plain("guard.bug", request_id="x")
+
+
+def test_a_refusal_carries_its_field_and_both_languages() -> None:
+    refused = refusal("rerank.too_many", "documents", found=5, most=3)
+    assert isinstance(refused, BadInput)
+    assert (refused.field, refused.status) == ("documents", 422)
+    assert refused.text.startswith("5 documents; at most 3")
+    assert "共 5 篇文档" in refused.zh
+
+
+def test_two_texts_side_by_side_are_escaped() -> None:
+    assert both("<i>", "<u>").count("&lt;") == 2

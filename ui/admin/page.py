@@ -1,0 +1,97 @@
+"""
+The Admin page: what runs here, a swap, and the audit, behind sign-in and roles.
+
+Everything it shows comes from one shared snapshot; every handler asks for its role first.
+"""
+
+from html import escape
+from typing import Any
+
+import gradio as gr
+
+from backends.identity import Principal, Role
+from backends.portal import Portal
+from ui import shell
+from ui.admin import fleet, history, swap
+from ui.admin.snapshot import Snapshot, View
+from ui.draw import heading, html
+from ui.guard import QUIET, guarded, require
+from ui.texts import label, say
+
+
+def build(portal: Portal) -> gr.Blocks:
+    snapshot = Snapshot(portal)
+    with shell.page(portal, "admin") as page:
+        with gr.Row(elem_classes="q-bar"):
+            stamp = html(elem_id="q-stamp")
+            who = html(elem_id="q-who")
+            every = gr.Radio(
+                [(label(f"admin.every_{seconds}"), seconds) for seconds in fleet.EVERY],
+                value=fleet.DEFAULT_EVERY, label=label("admin.every"), elem_classes="q-seg",
+                elem_id="q-every",
+            )  # fmt: skip
+        overview = html(elem_id="q-overview")
+        with gr.Row(equal_height=False):
+            with gr.Column(scale=5, min_width=320, elem_classes="q-panel"):
+                card, written = swap.build(portal, snapshot, page)
+            with gr.Column(scale=7, min_width=320, elem_classes="q-panel"):
+                html(heading(say("admin.history")))
+                chain = html(elem_id="q-chain")
+                lines = html(elem_id="q-history")
+        shown = [stamp, overview, chain, lines]
+        tick = gr.Timer(fleet.DEFAULT_EVERY)
+        # page.js presses these when the page is hidden and when it comes back
+        away = gr.Button(label("admin.every"), visible="hidden", elem_id="q-away")
+        back = gr.Button(label("admin.every"), visible="hidden", elem_id="q-back")
+
+        @guarded(portal)
+        async def opened(service: str, seconds: int, request: gr.Request) -> tuple[Any, ...]:
+            caller = require(portal, request, Role.VIEWER)
+            looked = await swap.look(portal, snapshot, service, request)
+            return signed_in(portal, caller), *looked, *draw(await snapshot.view(), seconds)
+
+        @guarded(portal)
+        async def refresh(seconds: int, request: gr.Request) -> tuple[Any, ...]:
+            require(portal, request, Role.VIEWER)
+            return draw(await snapshot.view(), seconds)
+
+        @guarded(portal)
+        async def pace(seconds: int, request: gr.Request) -> tuple[Any, ...]:
+            require(portal, request, Role.VIEWER)
+            timer = gr.Timer(max(1, seconds), active=seconds > 0)
+            return timer, *draw(await snapshot.view(), seconds)
+
+        @guarded(portal)
+        async def rest(request: gr.Request) -> Any:
+            require(portal, request, Role.VIEWER)
+            return gr.Timer(active=False)
+
+        first = [who, *card.looked_at(), *shown]
+        page.blocks.load(opened, [card.service, every], first, **QUIET)
+        tick.tick(refresh, every, shown, **QUIET)
+        for event in written:
+            event.then(refresh, every, shown, **QUIET)
+        every.input(pace, every, [tick, *shown], **QUIET)
+        back.click(pace, every, [tick, *shown], **QUIET)
+        away.click(rest, None, tick, **QUIET)
+    return page.blocks
+
+
+def draw(view: View, every: int) -> tuple[str, str, str, str]:
+    return (
+        fleet.stamp(view, every),
+        fleet.overview(view),
+        history.state(view.chain),
+        history.table(view.lines),
+    )
+
+
+def signed_in(portal: Portal, who: Principal) -> str:
+    """Who is signed in, with which roles, and the way out: a plain form, no handler."""
+    root = escape(portal.settings.server.root_path.rstrip("/"))
+    roles = ", ".join(sorted(who.roles))
+    return (
+        f'<form class="q-who" method="post" action="{root}/admin/sign-out">'
+        f"<span>{say('admin.signed_in', name=who.subject, roles=roles)}</span>"
+        f'<button type="submit" class="q-btn">{say("admin.sign_out")}</button></form>'
+    )
