@@ -25,7 +25,7 @@ from backends.settings import Limits
 from ui.draw import code_block, empty, hint, html, note
 from ui.guard import QUIET, ask, guarded, noted, validator
 from ui.tabs import examples
-from ui.tabs.documents import Asked, faults, read_file, read_lines, read_pairs
+from ui.tabs.documents import READERS, Asked, faults, read_file, read_lines, read_pairs
 from ui.tabs.models import draw_lack, draw_model
 from ui.tabs.ranking import draw_ranking, rank
 from ui.tabs.samples import samples
@@ -46,16 +46,16 @@ HERE = "(...given) => [...given.slice(0, -1), new URL('.', location.href).href]"
 
 @dataclass(frozen=True, slots=True)
 class Inputs:
+    tries: tuple[gr.Button, ...]
     query: gr.Textbox
     documents: gr.Textbox
     file: gr.File
     file_note: gr.HTML
-    instruction: gr.Textbox
-    instruction_note: gr.HTML
     top_n: gr.Number
     threshold: gr.Slider
+    instruction: gr.Textbox
+    instruction_note: gr.HTML
     go: gr.Button
-    tries: tuple[gr.Button, ...]
 
     def all(self) -> list[Any]:
         return [getattr(self, name) for name in ORDER]
@@ -77,8 +77,9 @@ def build(portal: Portal, page: "Page") -> None:
             given = _inputs()
         with gr.Column(scale=7, min_width=320, elem_classes="q-panel"):
             shown = _outputs()
-    _answer_runs(portal, page, given, shown)
-    _follow_inputs(portal, page, given, shown)
+    handlers = Handlers(portal)
+    _connect_runs(portal, handlers, page, given, shown)
+    _connect_inputs(portal, handlers, page, given, shown)
 
 
 def _inputs() -> Inputs:
@@ -106,12 +107,19 @@ def _inputs() -> Inputs:
     )
     file = gr.File(
         label=label("rerank.file"),
-        file_types=[".txt", ".csv", ".jsonl"],
+        file_types=list(READERS),
         height=84,
         elem_id="rerank-file",
         elem_classes="q-drop",
     )
     file_note = html(elem_id="rerank-file-note", elem_classes="q-slot")
+    options = _options()
+    go = gr.Button(label("rerank.go"), variant="primary", elem_classes="q-go", elem_id="rerank-go")
+    html(hint())
+    return Inputs(tries, query, documents, file, file_note, *options, go)
+
+
+def _options() -> tuple[gr.Number, gr.Slider, gr.Textbox, gr.HTML]:
     with gr.Accordion(label("shell.options"), open=False, elem_classes="q-fold"):
         with gr.Row():
             top_n = gr.Number(TOP_N, label=label("rerank.top_n"), precision=0, min_width=110)
@@ -126,44 +134,36 @@ def _inputs() -> Inputs:
             lines=2,
             elem_id="rerank-instruction",
         )
-        instruction_note = html(elem_id="rerank-instruction-note", elem_classes="q-slot")
-    go = gr.Button(label("rerank.go"), variant="primary", elem_classes="q-go", elem_id="rerank-go")
-    html(hint())
-    return Inputs(
-        query=query,
-        documents=documents,
-        file=file,
-        file_note=file_note,
-        instruction=instruction,
-        instruction_note=instruction_note,
-        top_n=top_n,
-        threshold=threshold,
-        go=go,
-        tries=tries,
-    )
+        note = html(elem_id="rerank-instruction-note", elem_classes="q-slot")
+    return top_n, threshold, instruction, note
 
 
 def _outputs() -> Outputs:
     nothing = empty(say("rerank.nothing_yet"), say("rerank.start"))
     result = html(nothing, elem_id="rerank-result", elem_classes="q-result")
     model = html(elem_id="rerank-model")
-    with gr.Accordion(label("shell.code"), open=False, elem_classes="q-fold q-code-fold") as fold:
+    classes = "q-fold q-code-fold"
+    with gr.Accordion(label("shell.code"), open=False, elem_classes=classes) as fold:
         code = html(elem_id="rerank-code")
     # page.js presses it when the inputs of an open fold have changed
     again = gr.Button(label("shell.code"), visible="hidden", elem_classes="q-code-again")
     return Outputs(result, model, fold, code, again, here=gr.Textbox(visible=False))
 
 
-def _answer_runs(portal: Portal, page: "Page", given: Inputs, shown: Outputs) -> None:
-    """The button, Enter and the examples: rank, then look at the model again."""
-    service, family, limits = portal.services[NAME], portal.families[NAME], portal.settings.limits
+class Handlers:
+    """What the events do. `portal` is all they share; each is guarded where it is connected."""
 
-    @validator(ORDER)
-    def check(*values: Any) -> Iterator[BadInput]:
-        return wrong(*values, limits=limits)
+    def __init__(self, portal: Portal) -> None:
+        self._portal = portal
+        self._service = portal.services[NAME]
+        self._family = portal.families[NAME]
+        self._limits = portal.settings.limits
 
-    @guarded(portal, NAME)
+    def check(self, *values: Any) -> Iterator[BadInput]:
+        return wrong(*values, limits=self._limits)
+
     async def run(
+        self,
         query: str,
         documents: str,
         file: str | None,
@@ -173,51 +173,24 @@ def _answer_runs(portal: Portal, page: "Page", given: Inputs, shown: Outputs) ->
         request: gr.Request,
     ) -> str:
         values = (query, documents, file, instruction, top_n, threshold)
-        asked = await asyncio.to_thread(read, *values, limits=limits)
+        asked = await asyncio.to_thread(read, *values, limits=self._limits)
         began = time.perf_counter()
-        answer = await service.predict(asked.pairs, ask(portal, request))
+        answer = await self._service.predict(asked.pairs, ask(self._portal, request))
         seconds = time.perf_counter() - began
         noted(answer)
-        model = family.models[answer.model]
+        model = self._family.models[answer.model]
         ranking = rank(asked.pairs, answer, top_n or TOP_N, threshold)
         return draw_ranking(ranking, model.title, threshold, seconds, notes(asked, model))
 
-    @guarded(portal)
-    async def refresh() -> tuple[Any, ...]:
-        status = await service.status()
+    async def refresh(self) -> tuple[Any, ...]:
+        """The model's card, and whether there may be an instruction."""
+        status = await self._service.status()
         able = status.capabilities.instruction
-        lack = "" if able else note("info", draw_lack("instruction", status, family))
-        return draw_model(status, family), gr.update(interactive=able), lack
+        lack = "" if able else note("info", draw_lack("instruction", status, self._family))
+        return draw_model(status, self._family), gr.update(interactive=able), lack
 
-    ranked: dict[str, Any] = {
-        "fn": run,
-        "inputs": given.all(),
-        "outputs": shown.result,
-        "validator": check,
-        "api_visibility": "private",
-        "concurrency_limit": None,  # the service's own queue refuses, and says when to return
-        "show_progress": "minimal",
-    }
-    ends = [gr.on([given.go.click, given.query.submit], **ranked)]
-    filled = [given.query, given.documents, given.file, given.file_note]
-    for button, example in zip(given.tries, examples.RERANK, strict=True):
-        fill = f"() => {filling(example)}"
-        ends.append(button.click(None, None, filled, js=fill).then(**ranked))
-    english, chinese, *_ = examples.RERANK
-    opening = f"() => document.documentElement.dataset.lang === 'zh' ? {filling(chinese)} : "
-    page.blocks.load(None, None, filled, js=opening + filling(english))
-    state = [shown.model, given.instruction, given.instruction_note]
-    for end in ends:
-        end.then(refresh, None, state, **QUIET).then(page.refresh, None, page.pill, **QUIET)
-    gr.on(page.again, refresh, None, state, **QUIET)
-
-
-def _follow_inputs(portal: Portal, page: "Page", given: Inputs, shown: Outputs) -> None:
-    """What follows the inputs without a run: the note on a dropped file, and the code."""
-    service = portal.services[NAME]
-
-    @guarded(portal)
-    async def dropped(file: str, documents: str) -> tuple[Any, ...]:
+    async def dropped(self, file: str, documents: str) -> tuple[Any, ...]:
+        """The note on the file, the file if it can be read, and what stays in the lines above."""
         try:
             found = await asyncio.to_thread(file_documents, file)
         except BadInput as error:
@@ -226,10 +199,9 @@ def _follow_inputs(portal: Portal, page: "Page", given: Inputs, shown: Outputs) 
         untouched = read_lines(documents) in {example.documents for example in examples.RERANK}
         return note("info", told), gr.skip(), "" if untouched else documents
 
-    @guarded(portal)
-    async def code(*values: Any) -> tuple[str, str]:
+    async def code(self, *values: Any) -> tuple[str, str]:
         query, documents, file, instruction, top_n, _, here = values
-        able = (await service.status()).capabilities.instruction
+        able = (await self._service.status()).capabilities.instruction
         texts = await asyncio.to_thread(all_documents, documents, file)
         made = samples(
             here.rstrip("/"),
@@ -242,13 +214,47 @@ def _follow_inputs(portal: Portal, page: "Page", given: Inputs, shown: Outputs) 
         curl = code_block("curl", "curl", made.curl)
         return more + curl + code_block("python", say("rerank.python"), made.python), here
 
+
+def _connect_runs(
+    portal: Portal, do: Handlers, page: "Page", given: Inputs, shown: Outputs
+) -> None:
+    """The button, Enter and the examples: rank, then look at the model again."""
+    ranked: dict[str, Any] = {
+        "fn": guarded(portal, NAME)(do.run),
+        "inputs": given.all(),
+        "outputs": shown.result,
+        "validator": validator(ORDER)(do.check),
+        "api_visibility": "private",
+        "concurrency_limit": None,  # the service's own queue refuses, and says when to return
+        "show_progress": "minimal",
+    }
+    ends = [gr.on([given.go.click, given.query.submit], **ranked)]
+    filled = [given.query, given.documents, given.file, given.file_note]
+    for button, example in zip(given.tries, examples.RERANK, strict=True):
+        fill = f"() => {filling(example)}"
+        ends.append(button.click(None, None, filled, js=fill).then(**ranked))
+    english, chinese, *_ = examples.RERANK
+    opening = f"() => document.documentElement.dataset.lang === 'zh' ? {filling(chinese)} : "
+    page.blocks.load(None, None, filled, js=opening + filling(english))
+    refresh = guarded(portal)(do.refresh)
+    state = [shown.model, given.instruction, given.instruction_note]
+    for end in ends:
+        end.then(refresh, None, state, **QUIET).then(page.refresh, None, page.pill, **QUIET)
+    gr.on(page.again, refresh, None, state, **QUIET)
+
+
+def _connect_inputs(
+    portal: Portal, do: Handlers, page: "Page", given: Inputs, shown: Outputs
+) -> None:
+    """What follows the inputs without a run: the note on a dropped file, and the code."""
     coded: dict[str, Any] = {
-        "fn": code,
+        "fn": guarded(portal)(do.code),
         "inputs": [*given.all(), shown.here],
         "outputs": [shown.code, shown.here],
         "js": HERE,
         **QUIET,
     }
+    dropped = guarded(portal)(do.dropped)
     seen = [given.file_note, given.file, given.documents]
     given.file.upload(dropped, [given.file, given.documents], seen, **QUIET).then(**coded)
     gr.on([given.file.clear, given.file.delete], lambda: "", None, given.file_note, **QUIET)
