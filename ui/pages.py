@@ -56,9 +56,7 @@ def viewer(portal: Portal) -> Callable[[Request], str | None]:
 def _mount(app: FastAPI, blocks: gr.Blocks, path: str, portal: Portal, **given: Any) -> None:
     server, limits = portal.settings.server, portal.settings.limits
     blocks.queue(max_size=server.page_queue, default_concurrency_limit=8)
-    # Mounting has no argument for either. Gradio checks files only where it "has launched".
-    blocks.state_session_capacity = server.page_sessions
-    blocks.has_launched = True
+    blocks.state_session_capacity = server.page_sessions  # mounting has no argument for it
     gr.mount_gradio_app(
         app,
         blocks,

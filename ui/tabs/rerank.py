@@ -1,44 +1,40 @@
 """
 Rerank: a query and documents in, a ranking out.
 
-The screen and its handlers; what can go wrong is in `documents`, what is drawn in `ranking`, and
+The screen and its handlers; what can go wrong is in `request`, what is drawn in `ranking`, and
 the code to copy in `samples`. The loaded model is read when the page opens, when it comes back
 into view and after each run, because Admin may have exchanged it meanwhile.
 """
 
 import asyncio
-import contextlib
 import json
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
-from backends.engines import Model
 from backends.errors import BadInput
 from backends.portal import Portal
 from backends.serving.wire.text import clean
-from backends.settings import Limits
 from ui.draw import code_block, empty, hint, html, note
 from ui.guard import QUIET, ask, guarded, noted, validator
 from ui.tabs import examples
-from ui.tabs.documents import READERS, Asked, faults, read_file, read_lines, read_pairs
+from ui.tabs.documents import READERS, read_lines
 from ui.tabs.models import draw_lack, draw_model
+from ui.tabs.pictures import photo, uploads
 from ui.tabs.ranking import draw_ranking, rank
+from ui.tabs.request import ORDER, Uploaded, all_documents, file_documents, notes, read, wrong
 from ui.tabs.samples import samples
-from ui.texts import both, label, refusal, say
+from ui.texts import both, label, say
 
 if TYPE_CHECKING:
     from ui.shell import Page
 
 NAME = "rerank"
 TOP_N = 10
-
-# The inputs in the order in which every handler takes them; a BadInput blames one by its name.
-ORDER = ("query", "documents", "file", "instruction", "top_n", "threshold")
 
 # The visitor's address bar knows where the portal is, behind whatever proxy: put it last.
 HERE = "(...given) => [...given.slice(0, -1), new URL('.', location.href).href]"
@@ -48,6 +44,8 @@ HERE = "(...given) => [...given.slice(0, -1), new URL('.', location.href).href]"
 class Inputs:
     tries: tuple[gr.Button, ...]
     query: gr.Textbox
+    pictures: gr.Gallery
+    pictures_note: gr.HTML
     documents: gr.Textbox
     file: gr.File
     file_note: gr.HTML
@@ -55,6 +53,7 @@ class Inputs:
     threshold: gr.Slider
     instruction: gr.Textbox
     instruction_note: gr.HTML
+    query_picture_note: gr.HTML
     go: gr.Button
 
     def all(self) -> list[Any]:
@@ -97,6 +96,8 @@ def _inputs() -> Inputs:
         max_lines=4,
         elem_id="rerank-query",
     )
+    pictures = uploads(label=label("rerank.pictures"), elem_id="rerank-pictures")
+    pictures_note = html(elem_id="rerank-pictures-note", elem_classes="q-slot")
     documents = gr.Textbox(
         "\n".join(first.documents),
         label=label("rerank.documents"),
@@ -116,10 +117,10 @@ def _inputs() -> Inputs:
     options = _options()
     go = gr.Button(label("rerank.go"), variant="primary", elem_classes="q-go", elem_id="rerank-go")
     html(hint())
-    return Inputs(tries, query, documents, file, file_note, *options, go)
+    return Inputs(tries, query, pictures, pictures_note, documents, file, file_note, *options, go)
 
 
-def _options() -> tuple[gr.Number, gr.Slider, gr.Textbox, gr.HTML]:
+def _options() -> tuple[gr.Number, gr.Slider, gr.Textbox, gr.HTML, gr.HTML]:
     with gr.Accordion(label("shell.options"), open=False, elem_classes="q-fold"):
         with gr.Row():
             top_n = gr.Number(TOP_N, label=label("rerank.top_n"), precision=0, min_width=110)
@@ -134,8 +135,17 @@ def _options() -> tuple[gr.Number, gr.Slider, gr.Textbox, gr.HTML]:
             lines=2,
             elem_id="rerank-instruction",
         )
-        note = html(elem_id="rerank-instruction-note", elem_classes="q-slot")
-    return top_n, threshold, instruction, note
+        instruction_note = html(elem_id="rerank-instruction-note", elem_classes="q-slot")
+        gr.Image(
+            label=label("rerank.query_picture"),
+            interactive=False,
+            height=72,
+            buttons=[],
+            elem_id="rerank-query-picture",
+            elem_classes="q-media",
+        )
+        query_picture_note = html(elem_id="rerank-query-picture-note", elem_classes="q-slot")
+    return top_n, threshold, instruction, instruction_note, query_picture_note
 
 
 def _outputs() -> Outputs:
@@ -165,6 +175,7 @@ class Handlers:
     async def run(
         self,
         query: str,
+        pictures: Uploaded,
         documents: str,
         file: str | None,
         instruction: str,
@@ -172,22 +183,27 @@ class Handlers:
         threshold: float,
         request: gr.Request,
     ) -> str:
-        values = (query, documents, file, instruction, top_n, threshold)
+        values = (query, pictures, documents, file, instruction, top_n, threshold)
         asked = await asyncio.to_thread(read, *values, limits=self._limits)
         began = time.perf_counter()
         answer = await self._service.predict(asked.pairs, ask(self._portal, request))
         seconds = time.perf_counter() - began
         noted(answer)
         model = self._family.models[answer.model]
-        ranking = rank(asked.pairs, answer, top_n or TOP_N, threshold)
+        ranking = rank(asked.pairs, answer, top_n or TOP_N, threshold, asked.names)
         return draw_ranking(ranking, model.title, threshold, seconds, notes(asked, model))
 
     async def refresh(self) -> tuple[Any, ...]:
-        """The model's card, and whether there may be an instruction."""
+        """The model's card, the controls that it can serve, and why the others are off."""
         status = await self._service.status()
-        able = status.capabilities.instruction
-        lack = "" if able else note("info", draw_lack("instruction", status, self._family))
-        return draw_model(status, self._family), gr.update(interactive=able), lack
+        able = status.capabilities
+        lacks = [
+            "" if getattr(able, name) else note("info", draw_lack(name, status, self._family))
+            for name in ("instruction", "picture_documents", "picture_query")
+        ]
+        instruction, pictures = able.instruction, able.picture_documents
+        controls = gr.update(interactive=instruction), gr.update(interactive=pictures)
+        return draw_model(status, self._family), *controls, *lacks
 
     async def dropped(self, file: str, documents: str) -> tuple[Any, ...]:
         """The note on the file, the file if it can be read, and what stays in the lines above."""
@@ -200,7 +216,7 @@ class Handlers:
         return note("info", told), gr.skip(), "" if untouched else documents
 
     async def code(self, *values: Any) -> tuple[str, str]:
-        query, documents, file, instruction, top_n, _, here = values
+        query, pictures, documents, file, instruction, top_n, _, here = values
         able = (await self._service.status()).capabilities.instruction
         texts = await asyncio.to_thread(all_documents, documents, file)
         made = samples(
@@ -210,7 +226,8 @@ class Handlers:
             top_n or TOP_N,
             clean(instruction.strip())[0] if able else "",
         )
-        more = note("info", say("rerank.code_left_out", count=made.left_out)) * bool(made.left_out)
+        left_out = made.left_out + len(pictures or [])
+        more = note("info", say("rerank.code_left_out", count=left_out)) * bool(left_out)
         curl = code_block("curl", "curl", made.curl)
         return more + curl + code_block("python", say("rerank.python"), made.python), here
 
@@ -229,15 +246,19 @@ def _connect_runs(
         "show_progress": "minimal",
     }
     ends = [gr.on([given.go.click, given.query.submit], **ranked)]
-    filled = [given.query, given.documents, given.file, given.file_note]
+    filled = [given.query, given.documents, given.file, given.file_note, given.pictures]
     for button, example in zip(given.tries, examples.RERANK, strict=True):
-        fill = f"() => {filling(example)}"
-        ends.append(button.click(None, None, filled, js=fill).then(**ranked))
+        if example.photos:  # only the server can put files into the gallery
+            put = button.click(_filler(example), None, filled, **QUIET)
+        else:
+            put = button.click(None, None, filled, js=f"() => {filling(example)}")
+        ends.append(put.then(**ranked))
     english, chinese, *_ = examples.RERANK
     opening = f"() => document.documentElement.dataset.lang === 'zh' ? {filling(chinese)} : "
     page.blocks.load(None, None, filled, js=opening + filling(english))
     refresh = guarded(portal)(do.refresh)
-    state = [shown.model, given.instruction, given.instruction_note]
+    lacks = [given.instruction_note, given.pictures_note, given.query_picture_note]
+    state = [shown.model, given.instruction, given.pictures, *lacks]
     for end in ends:
         end.then(refresh, None, state, **QUIET).then(page.refresh, None, page.pill, **QUIET)
     gr.on(page.again, refresh, None, state, **QUIET)
@@ -261,73 +282,12 @@ def _connect_inputs(
     gr.on([page.blocks.load, shown.fold.expand, shown.again.click], **coded)
 
 
+def _filler(example: examples.Ranked) -> Callable[[], tuple[Any, ...]]:
+    values = example.query, "\n".join(example.documents), None, ""
+    return lambda: (*values, [photo(name) for name in example.photos])
+
+
 def filling(example: examples.Ranked) -> str:
-    """The example as values for query, documents, file and the file's note, in JavaScript."""
-    values = [example.query, "\n".join(example.documents), None, ""]
+    """The example for query, documents, file, the file's note and pictures, in JavaScript."""
+    values: list[Any] = [example.query, "\n".join(example.documents), None, "", []]
     return json.dumps(values, ensure_ascii=False)
-
-
-def wrong(
-    query: str,
-    documents: str,
-    file: str | None,
-    instruction: str,
-    top_n: int | None,
-    threshold: float,
-    *,
-    limits: Limits,
-) -> Iterator[BadInput]:
-    """What is wrong with the inputs; each fault names one of ORDER."""
-    if top_n is not None and top_n < 1:
-        yield refusal("rerank.bad_top_n", "top_n")
-    texts = [*read_lines(documents)]
-    try:
-        texts += file_documents(file)
-    except BadInput as fault:
-        yield fault
-    yield from faults(query, texts, instruction, limits)
-
-
-def read(
-    query: str,
-    documents: str,
-    file: str | None,
-    instruction: str,
-    top_n: int | None,
-    threshold: float,
-    *,
-    limits: Limits,
-) -> Asked:
-    """The inputs as pairs; raises the first thing that is wrong."""
-    for fault in wrong(query, documents, file, instruction, top_n, threshold, limits=limits):
-        raise fault
-    texts = [*read_lines(documents), *file_documents(file)]
-    return read_pairs(query, texts, instruction, limits)
-
-
-def file_documents(path: str | None) -> tuple[str, ...]:
-    """None at all without a file. Raises BadInput for: file."""
-    if path is None:
-        return ()
-    try:
-        return read_file(Path(path).name, Path(path).read_bytes())
-    except OSError as error:  # Gradio empties its cache of uploads after an hour
-        raise refusal("rerank.file_gone", "file") from error
-
-
-def all_documents(documents: str, file: str | None) -> Sequence[str]:
-    """For the code: what is there already, even if a field is still to be fixed."""
-    texts = [*read_lines(documents)]
-    with contextlib.suppress(BadInput):  # the field says so
-        texts += file_documents(file)
-    return [clean(text)[0] for text in texts]
-
-
-def notes(asked: Asked, model: Model) -> list[str]:
-    """What must be said beside the result, as HTML."""
-    told = []
-    if asked.cleaned:
-        told.append(say("rerank.cleaned"))
-    if asked.pairs[0].instruction and not model.capabilities.instruction:
-        told.append(say("rerank.ignored", model=model.title))
-    return told

@@ -10,7 +10,7 @@ from typing import Protocol
 
 from pydantic import BaseModel
 
-from backends.serving.wire import rerank
+from backends.serving.wire import entailment, rerank, translate
 from backends.serving.wire.question import Question, Terms
 from backends.serving.wire.text import Sent
 
@@ -29,4 +29,8 @@ class Shape(Protocol):
     def read(self, sent: Sent, terms: Terms) -> Question: ...
 
 
-SHAPES: Mapping[str, Shape] = {"rerank": rerank.RerankShape()}
+SHAPES: Mapping[str, Shape] = {
+    "rerank": rerank.RerankShape(),
+    "entailment": entailment.EntailmentShape(),
+    "translate": translate.TranslateShape(),
+}

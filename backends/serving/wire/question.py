@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from backends.errors import BadInput
 from backends.families import Family
 from backends.serving import Answer
 from backends.settings import Limits
@@ -16,6 +17,14 @@ class Terms:
     limits: Limits
     family: Family
     loaded: str
+
+    def check_model(self, asked: str | None) -> None:
+        """BadInput if a model was asked for that is not the one that runs."""
+        if asked is not None and asked != self.loaded:
+            raise BadInput(
+                f"model {asked[:80]!r} is not loaded here; this service runs {self.loaded}.",
+                field="model",
+            )
 
 
 @dataclass(frozen=True, slots=True)
