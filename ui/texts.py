@@ -54,6 +54,10 @@ TEXTS: dict[str, tuple[str, str]] = {
         "{request_id}",
         "程序内部出错。请重试；如仍失败，请将此编号告知管理员：{request_id}",
     ),
+    "guard.senseless": (
+        "The page sent something that cannot be used. Reload it and try again.",
+        "页面发送的内容无法使用，请刷新页面后重试。",
+    ),
     "guard.sign_in": ("Sign in first.", "请先登录。"),
     "guard.denied": (
         "Your sign-in lacks the role {role}, which this needs.",

@@ -103,8 +103,8 @@ def _as_many_as_fit(documents: Sequence[str]) -> list[str]:
 
 def _curl(url: str, body: dict[str, object]) -> str:
     return (
-        f"curl -sS {shlex.quote(url)} -H 'Content-Type: application/json' "
-        f"--data-binary @- <<'JSON'\n{json.dumps(body, ensure_ascii=False, indent=2)}\nJSON\n"
+        f"curl -sS {shlex.quote(url)} \\\n  -H 'Content-Type: application/json' \\\n"
+        f"  --data-binary @- <<'JSON'\n{json.dumps(body, ensure_ascii=False, indent=2)}\nJSON\n"
     )
 
 
