@@ -6,7 +6,7 @@ seconds of having come earlier: so priority helps nobody against others, and a j
 priority is overtaken for a while but not for ever.
 """
 
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TypeVar
@@ -24,6 +24,9 @@ class Waiting:
     tenant: str
     subject: str
     rank: float
+
+
+_Place = tuple[int, Waiting]  # a job and how many jobs of anybody came before it
 
 
 def rank(created: float, priority: int, step_seconds: float) -> float:
@@ -46,18 +49,19 @@ class Turns:
 
     def order(self, jobs: Iterable[Waiting]) -> list[Waiting]:
         """Every waiting job in the order in which it would run if no other came."""
-        lanes: dict[str, dict[str, list[Waiting]]] = {}
-        for job in sorted(jobs, key=lambda job: (job.rank, job.id), reverse=True):
-            lanes.setdefault(job.tenant, {}).setdefault(job.subject, []).append(job)
+        lanes: dict[str, dict[str, deque[_Place]]] = {}
+        for place in enumerate(sorted(jobs, key=lambda job: job.rank)):
+            job = place[1]
+            lanes.setdefault(job.tenant, {}).setdefault(job.subject, deque()).append(place)
         tenants, callers, count = dict(self._tenants), dict(self._callers), self._count
         ordered: list[Waiting] = []
         while lanes:
-            tenant = min(lanes, key=lambda t: (tenants.get(t, 0), _oldest(lanes[t].values())))
+            tenant = min(lanes, key=lambda t: (tenants.get(t, 0), _first(lanes[t].values())))
             lane = lanes[tenant]
-            caller = min(lane, key=lambda c: (callers.get((tenant, c), 0), _oldest([lane[c]])))
+            caller = min(lane, key=lambda c: (callers.get((tenant, c), 0), _first([lane[c]])))
             count += 1
             tenants[tenant] = callers[tenant, caller] = count
-            ordered.append(lane[caller].pop())
+            ordered.append(lane[caller].popleft()[1])
             if not lane[caller]:
                 del lane[caller]
             if not lane:
@@ -65,9 +69,9 @@ class Turns:
         return ordered
 
 
-def _oldest(queues: Iterable[list[Waiting]]) -> tuple[float, str]:
-    """Of those that were never served, who came first goes first."""
-    return min((queue[-1].rank, queue[-1].id) for queue in queues)
+def _first(queues: Iterable[deque[_Place]]) -> int:
+    """Of those that were served equally long ago, who came first goes first."""
+    return min(queue[0][0] for queue in queues)
 
 
 def _note(turns: OrderedDict[K, int], key: K, count: int) -> None:

@@ -118,11 +118,13 @@ class Store:
     @_told
     def of_caller(self, tenant: str, subject: str) -> list[Row]:
         """The newest first."""
-        return self._rows("WHERE tenant = ? AND subject = ? ORDER BY created DESC", tenant, subject)
+        return self._rows(
+            "WHERE tenant = ? AND subject = ? ORDER BY created DESC, rowid DESC", tenant, subject
+        )
 
     @_told
     def waiting(self) -> list[Row]:
-        return self._rows("WHERE state = ? ORDER BY queued", JobState.WAITING)
+        return self._rows("WHERE state = ? ORDER BY queued, rowid", JobState.WAITING)
 
     @_told
     def running(self) -> list[Row]:

@@ -4,7 +4,8 @@ import asyncio
 import logging
 import sqlite3
 import threading
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from backends.identity import ANONYMOUS, Ask, Principal
 from backends.jobs import Job, JobState, Packing
 from backends.jobs.embedded import EmbeddedJobs
 from backends.jobs.owners import TOKEN_PREFIX, bearer
-from backends.jobs.store import Store
+from backends.jobs.store import Row, Store
 from backends.serving import Answer
 from backends.settings import Jobs
 from backends.telemetry import Instruments
@@ -177,6 +178,8 @@ async def test_a_watcher_sees_every_step_and_then_the_end(house: House) -> None:
         async for now in jobs.watch(job.id, ANNA):
             seen.append(now)
             if now.progress == 0.25:
+                await submit(jobs, "another's step is no change of this one", BERT)
+                await asyncio.sleep(0.05)
                 house.service.hold.set()
     states = list(dict.fromkeys(now.state for now in seen))
     assert states[-2:] == [JobState.RUNNING, JobState.DONE]
@@ -277,6 +280,18 @@ async def test_a_result_that_is_not_there_yet_is_a_conflict(house: House) -> Non
         await jobs.result(held.id, ANNA)
     with pytest.raises(Conflict, match="can be retried"):
         await jobs.retry(held.id, ANNA)
+
+
+async def test_whoever_is_too_late_changes_nothing(house: House) -> None:
+    jobs = await house.start()
+    held = await running(jobs, house)
+    row = await jobs._do(Store.get, held.id)
+    await jobs.cancel(held.id, ANNA)
+    late = replace(row, state=JobState.DONE)
+    assert not await jobs._do(Store.finish, row, late, b"a result that comes too late")
+    assert not await jobs._do(Store.end, row, replace(row, state=JobState.FAILED))
+    assert (await jobs.get(held.id, ANNA)).state is JobState.CANCELLED
+    assert house.files() == []
 
 
 # ---- failing
@@ -397,6 +412,7 @@ async def test_an_anonymous_caller_gets_a_token_once_and_it_is_not_on_the_disk(
     assert done.token == ""
     assert await jobs.result(job.id, me) == b"file of FACE"
     assert await outcomes(jobs, job.id, ANONYMOUS) == ["NotFound"]
+    assert await jobs.mine(ANONYMOUS) == []
     kept = b"".join(path.read_bytes() for path in house.folder.rglob("*") if path.is_file())
     assert job.token.encode() not in kept
 
@@ -497,15 +513,18 @@ async def test_a_drain_takes_and_starts_nothing_new(house: House) -> None:
 async def test_watchers_are_let_go_when_the_store_closes(house: House) -> None:
     jobs = await house.start()
     held = await running(jobs, house)
+    waiting = await submit(jobs, "waiting")
 
-    async def watch() -> list[JobState]:
-        return [now.state async for now in jobs.watch(held.id, ANNA)]
+    async def watch(job: Job) -> list[JobState]:
+        return [now.state async for now in jobs.watch(job.id, ANNA)]
 
-    watching = asyncio.create_task(watch())
-    await asyncio.sleep(0)
+    watching = [asyncio.create_task(watch(job)) for job in (held, waiting)]
+    while len(jobs._watchers) < 2:
+        await asyncio.sleep(0.01)
     await jobs.close()
     async with asyncio.timeout(20):
-        assert JobState.DONE not in await watching
+        for seen in await asyncio.gather(*watching):
+            assert JobState.DONE not in seen
 
 
 # ---- bounds
@@ -584,11 +603,14 @@ async def test_fifty_jobs_of_five_tenants_run_in_turns(
 async def test_priority_moves_a_callers_own_jobs(house: House) -> None:
     jobs = await house.start()
     held = await running(jobs, house)
-    mine = [await submit(jobs, name, priority=p) for name, p in (("a", 0), ("b", 2), ("c", 1))]
+    mine = []
+    for name, priority in (("a", 0), ("b", 1), ("c", 2)):
+        mine.append(await submit(jobs, name, priority=priority))
+        house.clock.now += 1
     house.service.hold.set()
     for job in [held, *mine]:
         await until(jobs, job, JobState.DONE)
-    assert house.service.began == ["held", "b", "c", "a"]
+    assert house.service.began == ["held", "c", "b", "a"]
 
 
 # ---- trouble with the disk
@@ -601,6 +623,14 @@ async def test_a_disk_that_refuses_is_one_sentence(house: House) -> None:
         await submit(jobs, "face")
     (house.folder / "away").rename(house.folder / "files")
     await until(jobs, await submit(jobs, "face"), JobState.DONE)
+
+
+async def test_a_job_that_cannot_be_recorded_leaves_nothing(house: House) -> None:
+    jobs = await house.start()
+    row = Row("id", "one", "anna", "", 0, "", "", JobState.WAITING, 0.0, 0.0, 9e9)
+    with pytest.raises(JobsError):
+        await jobs._do(Store.add, replace(row, priority="high"), b"pixels")
+    assert house.files() == []
 
 
 async def test_a_result_that_cannot_be_kept_fails_the_job(house: House) -> None:
@@ -616,7 +646,7 @@ async def test_a_result_that_cannot_be_kept_fails_the_job(house: House) -> None:
 
 
 async def test_packing_does_not_hold_the_event_loop(house: House) -> None:
-    threads: list[Sequence[str]] = []
+    threads: list[tuple[str, str]] = []
 
     def noted(name: str, value: Any) -> Any:
         threads.append((name, threading.current_thread().name))

@@ -72,6 +72,17 @@ def test_what_is_remembered_of_callers_is_bounded() -> None:
     assert len(turns._tenants) == len(turns._callers) == REMEMBERED
 
 
+def test_a_caller_that_is_served_now_and_then_is_not_forgotten() -> None:
+    turns = Turns()
+    turns.take(job("a0", "a"))
+    for n in range(REMEMBERED - 1):
+        turns.take(job(str(n), tenant=f"once {n}"))
+    turns.take(job("a1", "a"))
+    turns.take(job("new", "new"))
+    order = turns.order([job("a2", "a", at=0), job("other", "once 5", at=9)])
+    assert [one.id for one in order] == ["other", "a2"]
+
+
 jobs_of_several = st.lists(
     st.tuples(st.sampled_from("abc"), st.sampled_from("xyz"), st.integers(0, 9)), max_size=30
 ).map(lambda rows: [job(str(n), t, s, at) for n, (t, s, at) in enumerate(rows)])
