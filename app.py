@@ -3,7 +3,7 @@ The one entry: builds every part once and hands them down; SIGTERM closes every 
 
     python app.py                       the whole portal in one process
     python app.py --serve rerank        one service, HTTP only; Gradio is never imported
-    python app.py account add NAME      a local account for Admin
+    python app.py account add NAME      a local account for Admin; `remove NAME` ends it
     python app.py audit verify          walks the audit's chain of hashes
 """
 
@@ -307,6 +307,11 @@ def add_account(settings: Settings, name: str, roles: list[str]) -> None:
     print(f"{name} may sign in as {', '.join(sorted(account.roles))}.")
 
 
+def remove_account(settings: Settings, name: str) -> None:
+    Accounts(settings.state_dir / "accounts.json").remove(name)
+    print(f"{name} may no longer sign in; what they had open has ended.")
+
+
 def verify_audit(settings: Settings) -> None:
     from backends.ops.audit import verify
 
@@ -326,7 +331,9 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument("--version", action="version", version=f"Quartet {VERSION}")
     commands = top.add_subparsers(dest="command")
     account = commands.add_parser("account", help="local accounts for Admin")
-    add = account.add_subparsers(dest="action", required=True).add_parser("add")
+    actions = account.add_subparsers(dest="action", required=True)
+    actions.add_parser("remove").add_argument("name")
+    add = actions.add_parser("add")
     add.add_argument("name")
     add.add_argument(
         "--role", action="append", choices=[role.value for role in Role], required=True
@@ -345,7 +352,10 @@ def main() -> None:
         settings = settings.model_copy(update={"server": server})
     try:
         if asked.command == "account":
-            add_account(settings, asked.name, asked.role)
+            if asked.action == "add":
+                add_account(settings, asked.name, asked.role)
+            else:
+                remove_account(settings, asked.name)
         elif asked.command == "audit":
             verify_audit(settings)
         else:
