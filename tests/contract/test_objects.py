@@ -19,7 +19,7 @@ from threadpoolctl import ThreadpoolController
 from backends.engines.assets.build import Build
 from backends.engines.e5 import E5
 from backends.engines.fitted import ASSETS, fitted
-from backends.engines.lite0 import Lite0, views, weights_path
+from backends.engines.lite0 import Lite0, framed, views, weights_path
 from backends.engines.objects import Objects, bridge
 from backends.engines.picture import Picture
 from backends.engines.pictures import read_picture
@@ -111,9 +111,15 @@ def test_pictures_of_any_shape_are_seen(objects: Objects, size: tuple[int, int])
     assert np.isfinite(objects.see(Picture(width, height, rgb))).all()
 
 
-def test_a_view_of_a_long_strip_is_no_square_of_its_length() -> None:
+def test_the_grey_square_around_a_long_strip_is_no_square_of_its_length() -> None:
     strip = Image.new("RGB", (50_000, 1000))
-    assert [view.shape for view in views(strip)] == [(224, 224, 3)] * 3
+    assert max(framed(strip).size) <= 2048
+    assert framed(Image.new("RGB", (600, 400))).size == (600, 600)
+
+
+def test_one_white_pixel_is_white_in_every_view() -> None:
+    for view in views(Image.new("RGB", (1, 1), "white")):
+        np.testing.assert_array_equal(view, np.ones((224, 224, 3), np.float32))
 
 
 def test_eight_threads_see_what_one_sees(objects: Objects) -> None:
