@@ -64,6 +64,7 @@ class MeshBlend:
 
     def close(self) -> None:
         self._faces.clear()
+        self._gate.forget()
 
     def _answer(self, item: Blend | Look, tell: Tell) -> Fused | Seen | None:
         try:
