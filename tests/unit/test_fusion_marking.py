@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from backends.engines.fusion.marking import LABEL, STATEMENT, as_jpeg, as_png, marked
-from backends.engines.pictures import Picture
+from backends.engines.picture import Picture
 
 SOURCE_TYPE = "{http://iptc.org/std/Iptc4xmpExt/2008-02-29/}DigitalSourceType"
 

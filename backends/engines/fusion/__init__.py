@@ -9,10 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
-
 from backends.engines import Engine, Model
-from backends.engines.pictures import Note, Picture, read_picture
+from backends.engines.picture import Note, Picture
 from backends.errors import BadInput
 from backends.settings import Settings
 
@@ -64,6 +62,13 @@ class Look:
 
 
 @dataclass(frozen=True, slots=True)
+class Check:
+    """A blend to judge without making it; BadInput says what is wrong, and Seen() is all well."""
+
+    blend: Blend
+
+
+@dataclass(frozen=True, slots=True)
 class SeenFace:
     """
     One face to choose from. `box` is (x, y, width, height) in pixels, within the picture;
@@ -85,7 +90,7 @@ class SeenFace:
 class Seen:
     """The faces of one picture, the largest first."""
 
-    faces: tuple[SeenFace, ...]
+    faces: tuple[SeenFace, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +109,7 @@ class Fused:
     notes: tuple[Note, ...] = ()
 
 
-def load_mesh_blend(settings: Settings) -> Engine[Blend | Look, Fused | Seen | None]:
+def load_mesh_blend(settings: Settings) -> Engine[Blend | Look | Check, Fused | Seen | None]:
     from backends.engines.faces import shared_finder
     from backends.engines.fusion.embedded import MeshBlend
     from backends.engines.fusion.gate import Gate
@@ -159,12 +164,13 @@ MODELS: dict[str, Model] = {
 }
 
 
-def _sample() -> tuple[Any, ...]:
+def sample() -> tuple[Any, ...]:
     """A portrait and its mirror image: two pictures, one face each."""
+    from PIL import Image
+
+    from backends.engines.pictures import read_picture
+
     portrait = Path(__file__).parent / "assets" / "portrait.jpg"
     picture = read_picture(portrait.read_bytes())
     mirror = picture.image().transpose(Image.Transpose.FLIP_LEFT_RIGHT)
     return (Blend(picture, Picture(mirror.width, mirror.height, mirror.tobytes())),)
-
-
-SAMPLE: tuple[Any, ...] = _sample()

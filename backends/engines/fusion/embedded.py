@@ -12,10 +12,10 @@ import numpy as np
 
 from backends.engines import Emit
 from backends.engines.faces import Face, FaceFinder
-from backends.engines.fusion import Blend, Fused, Look, Progress, Seen, SeenFace
+from backends.engines.fusion import Blend, Check, Fused, Look, Progress, Seen, SeenFace
 from backends.engines.fusion.blending import Style, fuse
 from backends.engines.fusion.gate import Gate
-from backends.engines.pictures import Note, Picture
+from backends.engines.picture import Note, Picture
 from backends.engines.recent import Recent
 from backends.errors import BadInput
 
@@ -45,12 +45,18 @@ class MeshBlend:
         self._gate = gate
         self._faces: Recent[bytes, tuple[Face, ...]] = Recent(remembered)
 
-    def tokens(self, item: Blend | Look) -> int:
+    def tokens(self, item: Blend | Look | Check) -> int:
         """Squares of 16 pixels; finding costs about as much in a small picture."""
-        pictures = (item.picture,) if isinstance(item, Look) else (item.source, item.target)
+        if isinstance(item, Look):
+            pictures: tuple[Picture, ...] = (item.picture,)
+        else:
+            blend = item.blend if isinstance(item, Check) else item
+            pictures = (blend.source, blend.target)
         return sum(max(1024, each.width * each.height // 256) for each in pictures)
 
-    def run(self, batch: Sequence[Blend | Look], emit: Emit) -> Sequence[Fused | Seen | None]:
+    def run(
+        self, batch: Sequence[Blend | Look | Check], emit: Emit
+    ) -> Sequence[Fused | Seen | None]:
         """
         One after the other. None for a caller who left. Progress is told only for an item that
         is alone: what was told about cannot be run again when a neighbour fails.
@@ -66,11 +72,24 @@ class MeshBlend:
         self._faces.clear()
         self._gate.forget()
 
-    def _answer(self, item: Blend | Look, tell: Tell) -> Fused | Seen | None:
+    def _answer(self, item: Blend | Look | Check, tell: Tell) -> Fused | Seen | None:
+        if isinstance(item, Look):
+            return self._seen(item.picture)
+        if isinstance(item, Check):
+            return self._judged(item.blend)
         try:
-            return self._seen(item.picture) if isinstance(item, Look) else self._fused(item, tell)
+            return self._fused(item, tell)
         except _Left:
             return None
+
+    def _judged(self, item: Blend) -> Seen:
+        """All that can be known before a pixel is drawn."""
+        _refuse_the_same(item)
+        _chosen(self._find(item.source), item.source_face, _SOURCE)
+        _chosen(self._find(item.target), item.target_face, _TARGET)
+        self._gate.check(item.source, "source")
+        self._gate.check(item.target, "target")
+        return Seen()
 
     def _find(self, picture: Picture) -> tuple[Face, ...]:
         faces = self._faces.get(picture.digest)

@@ -8,7 +8,7 @@ picture passes with a note. Nothing is downloaded: the weights' path is given.
 
 from importlib.resources import as_file, files
 
-from backends.engines.pictures import Note, Picture
+from backends.engines.picture import Note, Picture
 from backends.engines.recent import Recent
 from backends.errors import BadInput
 

@@ -10,7 +10,7 @@ from io import BytesIO
 from PIL import ImageDraw, ImageFont
 from PIL.PngImagePlugin import PngInfo
 
-from backends.engines.pictures import Picture
+from backends.engines.picture import Picture
 
 LABEL = "AI-edited"
 STATEMENT = "AI-edited: a face in this picture was replaced by software (Quartet)."

@@ -15,7 +15,7 @@ from PIL import Image
 
 from backends.engines.fusion import Blend, Fused
 from backends.engines.fusion.marking import as_png, marked
-from backends.engines.pictures import Picture
+from backends.engines.picture import Picture
 
 _HEAD = struct.Struct("<4sIII")  # our letters; bytes of controls, source, target
 _LETTERS = b"QJ1\n"
