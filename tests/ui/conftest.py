@@ -74,6 +74,16 @@ class Visit:
         if not request.url.startswith((self.own, "data:", "blob:")):
             self.wrong.append(f"asked another host: {request.url}")
 
+    def reload(self) -> None:
+        """Open the page again, once its events are answered; Gradio mourns a stream that is cut."""
+        self.page.wait_for_timeout(500)
+        before = list(self.wrong)
+        self.page.reload()
+        self.page.wait_for_selector("#q-ready .q-pill[data-state=ready]")
+        cut = ("AbortError", "Connection errored out")
+        new = self.wrong[len(before) :]
+        self.wrong[:] = before + [line for line in new if not any(c in line for c in cut)]
+
     def forgive_refused(self) -> None:
         """Gradio answers a refused input with 422, which Chromium writes to its console."""
         self.wrong[:] = [line for line in self.wrong if "status of 422" not in line]
