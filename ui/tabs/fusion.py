@@ -16,7 +16,7 @@ import gradio as gr
 
 from backends.engines.fusion import Blend, Check, Look, Seen
 from backends.engines.picture import Picture
-from backends.errors import BadInput, Unavailable
+from backends.errors import BadInput, Overloaded, Unavailable
 from backends.identity import ANONYMOUS, Ask, Principal
 from backends.jobs import Job, JobState
 from backends.jobs.owners import COOKIE, bearer
@@ -75,7 +75,7 @@ def build(portal: Portal, page: "Page") -> None:
         with gr.Column(scale=7, min_width=320, elem_classes="q-panel"):
             parts = Parts(**left, **_outputs(portal))
     _run(portal, page, parts)
-    _faces(portal, page, parts)
+    _faces(portal, parts)
     _follow(portal, page, parts)
 
 
@@ -287,7 +287,7 @@ def _looker(portal: Portal) -> Callable[..., Any]:
             answer = await service.predict((Look(picture),), ask(portal, request))
         except BadInput as fault:
             return note("bad", both(fault.text, fault.zh or fault.text)), nothing, Seen()
-        except Unavailable:  # still loading, as the header says; the button will look again
+        except (Overloaded, Unavailable):  # busy or loading; the button looks again, and says so
             return "", nothing, Seen()
         seen: Seen = answer[0]
         choices = [(_numbered(n), n) for n in range(len(seen.faces))]
@@ -297,7 +297,7 @@ def _looker(portal: Portal) -> Callable[..., Any]:
     return look
 
 
-def _faces(portal: Portal, page: "Page", parts: Parts) -> None:
+def _faces(portal: Portal, parts: Parts) -> None:
     """What is found in each picture, and choosing one of several by a click."""
 
     @guarded(portal)
@@ -315,7 +315,7 @@ def _faces(portal: Portal, page: "Page", parts: Parts) -> None:
     look = _looker(portal)
     for side in (parts.source, parts.target):
         state = [side.found, side.face, side.seen]
-        gr.on([side.image.change, page.blocks.load], look, side.image, state, **QUIET)
+        side.image.change(look, side.image, state, **QUIET)
         side.image.select(clicked, side.seen, [side.found, side.face], **QUIET)
         side.face.input(chose, [side.face, side.seen], side.found, **QUIET)
 
