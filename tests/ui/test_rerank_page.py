@@ -74,7 +74,11 @@ def untranslated(page: Page, language: str) -> list[str]:
     # Gradio's own word, while it fetches the parts of what was just opened
     page.wait_for_function("!document.body.innerText.includes('Loading')")
     text, switch = page.inner_text("body"), page.inner_text("[data-q=lang]")
-    others = [pair[1 if language == "en" else 0] for pair in TEXTS.values() if pair[0] != pair[1]]
+    others = [
+        pair[1 if language == "en" else 0]
+        for key, pair in TEXTS.items()
+        if pair[0] != pair[1] and not key.startswith("language.")  # the switch names one of them
+    ]
     found = [
         other for other in others if re.search(rf"(?<![\w-]){re.escape(other)}(?![\w-])", text)
     ]

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 NAME = "fusion"
 ORDER = ("source", "target", "consent")
+MOST_FACES = 64
 HERE = "(...given) => [...given.slice(0, -1), new URL('.', location.href).href]"
 
 
@@ -128,8 +129,11 @@ def _side(name: str, example: str) -> Side:
             elem_id=f"fusion-{name}",
         )
         found = html(elem_id=f"fusion-{name}-found", elem_classes="q-slot")
-        face = gr.Radio(
-            [], label=label("fusion.face"), visible=False, elem_id=f"fusion-{name}-face"
+        face = gr.Radio(  # all that may come: a value is checked against these, not later ones
+            [(_numbered(n), n) for n in range(MOST_FACES)],
+            label=label("fusion.face"),
+            visible=False,
+            elem_id=f"fusion-{name}-face",
         )
     return Side(image, found, face, gr.State(Seen()))
 
@@ -290,7 +294,7 @@ def _looker(portal: Portal) -> Callable[..., Any]:
         except (Overloaded, Unavailable):  # busy or loading; the button looks again, and says so
             return "", nothing, Seen()
         seen: Seen = answer[0]
-        choices = [(_numbered(n), n) for n in range(len(seen.faces))]
+        choices = [(_numbered(n), n) for n in range(min(MOST_FACES, len(seen.faces)))]
         shown = gr.update(visible=len(seen.faces) > 1, choices=choices, value=None)
         return await asyncio.to_thread(draw_faces, seen, None), shown, seen
 
