@@ -10,7 +10,7 @@ from typing import Protocol
 
 from pydantic import BaseModel
 
-from backends.serving.wire import entailment, rerank, translate
+from backends.serving.wire import entailment, fusion, rerank, translate
 from backends.serving.wire.question import Question, Terms
 from backends.serving.wire.text import Sent
 
@@ -18,7 +18,7 @@ from backends.serving.wire.text import Sent
 class Shape(Protocol):
     story: str
     request: type[BaseModel]
-    response: type[BaseModel]
+    response: type[BaseModel] | None  # None: the answer is a file
 
     takes_forms: bool  # pictures may come as files of a multipart form
 
@@ -32,5 +32,6 @@ class Shape(Protocol):
 SHAPES: Mapping[str, Shape] = {
     "rerank": rerank.RerankShape(),
     "entailment": entailment.EntailmentShape(),
+    "fusion": fusion.FusionShape(),
     "translate": translate.TranslateShape(),
 }

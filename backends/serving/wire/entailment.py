@@ -55,7 +55,7 @@ class EntailmentResponse(BaseModel):
 class EntailmentShape:
     story = __doc__ or ""
     request: type[BaseModel] = EntailmentRequest
-    response: type[BaseModel] = EntailmentResponse
+    response: type[BaseModel] | None = EntailmentResponse
     takes_forms = True
 
     def is_heavy(self, sent: Sent) -> bool:

@@ -32,9 +32,11 @@ class Question:
     """
     A request's items; `timeout` in seconds if it named one; `write` makes the response. With
     `part` the answer is streamed: it makes an event of a part of the item at that index.
+    With `file` a plain answer is a file: its bytes and media type.
     """
 
     items: tuple[Any, ...]
     write: Callable[[Answer], dict[str, Any]]
     timeout: float | None = None
     part: Callable[[int, Any], dict[str, Any]] | None = None
+    file: Callable[[Answer], tuple[bytes, str]] | None = None
