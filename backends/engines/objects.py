@@ -12,7 +12,7 @@ import numpy as np
 from backends.engines.e5 import Vector
 from backends.engines.fitted import ASSETS
 from backends.engines.lite0 import Floats, Lite0, softmax
-from backends.engines.pictures import Picture
+from backends.engines.picture import Picture
 from backends.engines.threads import one_blas_thread
 
 _TEMPERATURE = np.float32(0.03)  # of the text's side; how narrowly a text means its classes

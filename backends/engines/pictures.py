@@ -14,17 +14,15 @@ import re
 import struct
 import zlib
 from base64 import b64decode
-from dataclasses import dataclass, field
-from hashlib import blake2b
 from io import BytesIO
 from math import ceil, sqrt
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 from PIL.ImageFile import ImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
+from backends.engines.picture import LIMITS, Note, Picture, PictureLimits
 from backends.engines.picture_files import PictureFile, inspect, turn_of
 from backends.errors import BadInput
 
@@ -55,55 +53,8 @@ _BROKEN = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class PictureLimits:
-    """`bytes` of the file, `pixels` of the picture, `aspect`: longer side to shorter."""
-
-    bytes: int = 20_000_000
-    pixels: int = 50_000_000
-    aspect: int = 50
-
-
-@dataclass(frozen=True, slots=True)
-class Note:
-    """What the visitor should know about how the picture was read, in English and Chinese."""
-
-    en: str
-    zh: str
-
-
-LIMITS = PictureLimits()
-
 ANIMATED = Note("Animated: only the first frame was read.", "动图：只读取了第一帧。")
 TRANSPARENT = Note("Transparent parts were read as white.", "透明部分按白色读取。")
-
-
-@dataclass(frozen=True, slots=True)
-class Picture:
-    """
-    One picture: `rgb` holds height × width × 3 bytes. `digest` names its pixels: pictures with
-    the same digest look the same. Never shown in a log: its pixels are not part of its repr.
-    """
-
-    width: int
-    height: int
-    rgb: bytes = field(repr=False)
-    notes: tuple[Note, ...] = ()
-    digest: bytes = field(init=False, repr=False)
-
-    def __post_init__(self) -> None:
-        if len(self.rgb) != self.width * self.height * 3:
-            raise ValueError("a picture has three bytes a pixel")
-        shape = struct.pack("<QQ", self.width, self.height)
-        object.__setattr__(self, "digest", blake2b(self.rgb, digest_size=16, key=shape).digest())
-
-    def array(self) -> NDArray[np.uint8]:
-        """Height × width × 3, RGB, read-only; no copy."""
-        return np.frombuffer(self.rgb, np.uint8).reshape(self.height, self.width, 3)
-
-    def image(self) -> Image.Image:
-        """The same as a Pillow picture; a copy."""
-        return Image.frombytes("RGB", (self.width, self.height), self.rgb)
 
 
 def read_picture(
@@ -144,9 +95,9 @@ def _strict(body: str) -> bytes:
     except ValueError as error:
         if _ADDRESS.match(body[:64]):
             raise BadInput(
-                "Addresses are not fetched. Send the picture itself, as base64 or as a data URI "
-                "that begins with data:image/jpeg;base64,",
-                zh="不会抓取网址。请发送图片本身：base64，或 data:image/jpeg;base64, 数据 URI。",
+                "Addresses are not fetched; send the picture itself, as base64 or as a data URI "
+                "(data:image/jpeg;base64,…).",
+                zh="不会抓取网址，请发送图片本身：base64 或数据 URI（data:image/jpeg;base64,…）。",
             ) from error
         raise BadInput(
             "The picture is not valid base64: standard alphabet, padded, on one line.",

@@ -13,7 +13,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.routing import Match
 
-from backends.errors import QuartetError
+from backends.errors import BadInput, QuartetError
 
 METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 SORRY = "Something went wrong on our side; the log knows more under this request id."
@@ -35,8 +35,9 @@ def error_response(error: Exception, request_id: str) -> Response:
 
 def error_body(error: Exception, request_id: str) -> dict[str, str]:
     known = isinstance(error, QuartetError)
+    text = error.text if isinstance(error, QuartetError) else SORRY
     return {
-        "error": error.text if isinstance(error, QuartetError) else SORRY,
+        "error": error.for_programs() if isinstance(error, BadInput) else text,
         "error_type": type(error).__name__ if known else "InternalError",
         "request_id": request_id,
     }

@@ -14,7 +14,8 @@ from PIL import Image
 from backends.engines.entailment import LABELS, MODELS, SAMPLE, Claim, Verdict
 from backends.engines.entailment.embedded import LOOK_TOKENS, ObjectsAndFaces
 from backends.engines.faces import Face, shared_finder
-from backends.engines.pictures import Picture, read_picture
+from backends.engines.picture import Picture
+from backends.engines.pictures import read_picture
 from backends.errors import BadInput
 from backends.settings import Settings
 from tests import picture_quality as quality

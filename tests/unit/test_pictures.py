@@ -15,13 +15,12 @@ from hypothesis import strategies as st
 from PIL import Image
 from PIL.Image import Transpose
 
+from backends.engines.picture import Picture, PictureLimits
 from backends.engines.picture_files import inspect
 from backends.engines.pictures import (
     ANIMATED,
     TRANSPARENT,
     UNDERSTANDING_SIDE,
-    Picture,
-    PictureLimits,
     decode_base64,
     read_picture,
 )

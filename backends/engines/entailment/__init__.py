@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
 from backends.engines import Capabilities, Engine, Model
-from backends.engines.pictures import Picture
+from backends.engines.picture import Picture
 from backends.settings import Settings
 
 Label: TypeAlias = Literal["yes", "maybe", "no"]

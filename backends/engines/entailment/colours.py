@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from backends.engines.pictures import Picture
+from backends.engines.picture import Picture
 
 _SIDE = 96
 _PALE, _DARK, _BRIGHT = 0.15, 0.2, 0.8

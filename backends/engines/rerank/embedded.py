@@ -21,7 +21,7 @@ from backends.engines.e5 import E5, Vector, clean
 from backends.engines.fitted import fitted
 from backends.engines.lite0 import Floats
 from backends.engines.objects import Objects, bridge
-from backends.engines.pictures import Picture
+from backends.engines.picture import Picture
 from backends.engines.recent import Recent
 from backends.engines.rerank import Pair, Relevance, picture_of, text_of
 from backends.errors import BadInput

@@ -10,7 +10,7 @@ from typing import Protocol
 
 from pydantic import BaseModel
 
-from backends.serving.wire import rerank
+from backends.serving.wire import entailment, fusion, rerank, translate
 from backends.serving.wire.question import Question, Terms
 from backends.serving.wire.text import Sent
 
@@ -18,7 +18,7 @@ from backends.serving.wire.text import Sent
 class Shape(Protocol):
     story: str
     request: type[BaseModel]
-    response: type[BaseModel]
+    response: type[BaseModel] | None  # None: the answer is a file
 
     takes_forms: bool  # pictures may come as files of a multipart form
 
@@ -29,4 +29,9 @@ class Shape(Protocol):
     def read(self, sent: Sent, terms: Terms) -> Question: ...
 
 
-SHAPES: Mapping[str, Shape] = {"rerank": rerank.RerankShape()}
+SHAPES: Mapping[str, Shape] = {
+    "rerank": rerank.RerankShape(),
+    "entailment": entailment.EntailmentShape(),
+    "fusion": fusion.FusionShape(),
+    "translate": translate.TranslateShape(),
+}
