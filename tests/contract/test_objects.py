@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from threadpoolctl import ThreadpoolController
+from threadpoolctl import ThreadpoolController, threadpool_limits
 
 from backends.engines.assets.build import Build
 from backends.engines.e5 import E5
@@ -133,21 +133,39 @@ def test_eight_threads_see_what_one_sees(objects: Objects) -> None:
 # Threads and libraries
 
 
+def blas_threads() -> int:
+    (blas,) = ThreadpoolController().select(user_api="blas").info()
+    return int(blas["num_threads"])
+
+
 def test_blas_uses_one_thread_inside_and_what_it_used_before_after_the_last_one_left() -> None:
-    blas = ThreadpoolController().select(user_api="blas")
-
-    def threads() -> int:
-        return int(blas.info()[0]["num_threads"])
-
-    with blas.limit(limits=2):
+    with threadpool_limits(2, user_api="blas"):
         with one_blas_thread():
             with one_blas_thread():
-                assert threads() == 1
-            assert threads() == 1  # somebody is still inside
-        assert threads() == 2
+                assert blas_threads() == 1
+            assert blas_threads() == 1  # somebody is still inside
+        assert blas_threads() == 2
         with pytest.raises(ZeroDivisionError), one_blas_thread():
             _ = 1 / 0
-        assert threads() == 2
+        assert blas_threads() == 2
+
+
+def test_the_last_to_leave_may_be_another_thread_than_the_first_that_came() -> None:
+    first, second = one_blas_thread(), one_blas_thread()
+    with ThreadPoolExecutor(1) as other, threadpool_limits(2, user_api="blas"):
+        other.submit(in_and_out).result()  # although this thread set the number before
+        assert blas_threads() == 2
+        first.__enter__()
+        other.submit(second.__enter__).result()
+        first.__exit__(None, None, None)
+        assert blas_threads() == 1
+        other.submit(second.__exit__, None, None, None).result()
+        assert blas_threads() == 2
+
+
+def in_and_out() -> None:
+    with one_blas_thread():
+        assert blas_threads() == 1
 
 
 @pytest.mark.parametrize("before", [{}, {"OMP_NUM_THREADS": "4"}])
