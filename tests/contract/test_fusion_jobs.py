@@ -9,10 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from backends.engines import fusion
 from backends.engines.fusion import Blend, packing
 from backends.engines.fusion.marking import STATEMENT
-from backends.families import Family
+from backends.families import FAMILIES
 from backends.identity import Ask, Principal
 from backends.jobs import JobState, Packing
 from backends.jobs.embedded import EmbeddedJobs
@@ -29,15 +28,7 @@ ANNA = Principal("anna", method="account")
 async def jobs(tmp_path: Path) -> AsyncIterator[EmbeddedJobs]:
     """The service is still loading when the first job comes: a job waits for that."""
     settings, instruments = Settings(state_dir=tmp_path), Instruments()
-    family = Family(
-        name="fusion",
-        title=("Fuse", "融合"),
-        item=Blend,
-        models=fusion.MODELS,
-        sample=fusion.SAMPLE,
-        default=lambda settings: settings.fusion.model,
-    )
-    service = LocalService(family, settings, instruments, Records(tmp_path / "records"))
+    service = LocalService(FAMILIES["fusion"], settings, instruments, Records(tmp_path / "records"))
     jobs = EmbeddedJobs(
         settings.jobs,
         tmp_path / "jobs",
