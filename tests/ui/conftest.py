@@ -24,18 +24,24 @@ RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"
 
 
 @pytest.fixture(scope="package")
-def playwright() -> Iterator[Playwright]:
+def chromium() -> str:
+    """The program; asked for before its driver starts, which fails on a machine without either."""
+    program = shutil.which("chromium") or shutil.which("chromium-browser")
+    if program is None:
+        pytest.skip("Chromium is missing: apt-get install chromium fonts-noto-cjk")
+    return program
+
+
+@pytest.fixture(scope="package")
+def playwright(chromium: str) -> Iterator[Playwright]:
     with sync_playwright() as started:
         yield started
 
 
 @pytest.fixture(scope="package")
-def browser(playwright: Playwright) -> Iterator[Browser]:
-    program = shutil.which("chromium") or shutil.which("chromium-browser")
-    if program is None:
-        pytest.skip("Chromium is missing: apt-get install chromium fonts-noto-cjk")
+def browser(playwright: Playwright, chromium: str) -> Iterator[Browser]:
     browser = playwright.chromium.launch(
-        executable_path=program, args=["--no-sandbox", "--disable-gpu"]
+        executable_path=chromium, args=["--no-sandbox", "--disable-gpu"]
     )
     yield browser
     browser.close()
