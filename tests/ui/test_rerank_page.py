@@ -529,7 +529,9 @@ def test_a_refusal_is_shown_as_text_in_both_languages(visit: Opener, tmp_path: P
         page = seen.page
         page.fill(QUERY, "x")
         page.click("#rerank-go")
-        expect(page.locator(".toast-body")).to_contain_text("<b>No</b> ${1} / <i>不行</i>")
+        toast = page.locator(".toast-body")
+        expect(toast).to_contain_text("<b>No</b> ${1} / <i>不行</i>")
+        expect(toast).to_have_css("opacity", "1")  # it fades in; half of it has no contrast
         seen.picture("rerank-refusal")
         # Gradio's own: a toast is a button with a button in it, an empty gallery has a label
         known = ("toast-header", "Empty value")
