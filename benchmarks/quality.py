@@ -5,7 +5,7 @@ The full quality tables of the embedded engines on pictures, against what was on
 
 With the ADDRESS of a running portal it asks `/v1/rerank` and `/v1/entailment` there, else the
 engines themselves. FOLDER holds opencv-doc and tuxpaint-stamps-default, unpacked (`apt-get
-download`, `dpkg -x`); scikit-image 0.26.0, scikit-learn and gradio are installed. Those pictures are
+download`, `dpkg -x`); scikit-image 0.26.0, scikit-learn and gradio are installed. Those are
 measured on and never committed. Exits with 1 when a row lies more than one item under what was
 measured.
 """

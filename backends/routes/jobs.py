@@ -173,7 +173,7 @@ class _Desk:
         return self._visitors.read(request.cookies.get(COOKIE)) or stranger(request)
 
 
-def stranger(request: Request) -> Principal:
+def stranger(request: Any) -> Principal:
     """Nobody we know: the cap on waiting jobs counts by address, and a token is the only proof."""
     host = request.client.host if request.client else "unknown"
     return Principal(f"address {host}", tenant="anonymous", method="address")

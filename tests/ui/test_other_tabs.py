@@ -3,16 +3,22 @@
 import re
 import subprocess
 import sys
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
 from playwright.sync_api import Page, expect
 
+from backends.engines import Emit, fusion
+from backends.families import FAMILIES, Family
 from tests import portraits
+from tests.running import wait_until
+from tests.stubs import Recorder, model
 from tests.ui.conftest import DESKTOP, PHONE, Opener, Visit
-from tests.ui.site import Site
+from tests.ui.site import Site, site
 from ui.tabs import examples
 from ui.texts import TEXTS
 
@@ -177,6 +183,39 @@ def test_one_of_several_faces_is_chosen_by_a_click(visit: Opener, tmp_path: Path
     page.click("#fusion-go")
     page.wait_for_selector("#fusion-result .q-pair")
     seen.picture("fusion-group")
+
+
+class Patient(Recorder):
+    """Works on a blend until its caller leaves."""
+
+    def run(self, batch: Sequence[Any], emit: Emit) -> Sequence[Any]:
+        if batch and isinstance(batch[0], fusion.Blend):
+            while emit(0, fusion.Progress(0.4, "fusing")):
+                time.sleep(0.02)
+            self.closed_by_caller = True
+            return [None]
+        return [fusion.Seen() for _ in batch]
+
+
+def test_a_job_is_watched_and_cancelled(visit: Opener, tmp_path: Path) -> None:
+    engine = Patient("mesh-blend")
+    whole = FAMILIES["fusion"]
+    models = {"mesh-blend": model(engine, "mesh-blend")}
+    slow = Family(whole.name, whole.title, whole.item, models, lambda: (), whole.default)
+    with site(tmp_path, {**FAMILIES, "fusion": slow}) as own_site:
+        seen = visit("/?tab=fusion", at=own_site.url)
+        page = seen.page
+        expect(page.locator("#fusion-cancel")).to_be_disabled()
+        page.check("#fusion-consent input")
+        page.click("#fusion-go")
+        working = page.locator("#fusion-result .q-progress[data-state=running]")
+        expect(working).to_contain_text("Fusing")
+        assert "40" in (working.locator(".bar i").get_attribute("style") or "")
+        seen.picture("fusion-running")
+        page.click("#fusion-cancel")
+        expect(page.locator("#fusion-result")).to_contain_text("Cancelled. Nothing was kept.")
+        expect(page.locator("#fusion-cancel")).to_be_disabled()
+        wait_until(lambda: getattr(engine, "closed_by_caller", False), "the engine worked on")
 
 
 def test_the_picture_is_downloaded_by_its_owner_alone(visit: Opener, portal_site: Site) -> None:

@@ -21,6 +21,7 @@ from backends.identity import ANONYMOUS, Ask, Principal
 from backends.jobs import Job, JobState
 from backends.jobs.owners import COOKIE, bearer
 from backends.portal import Portal
+from backends.routes.jobs import stranger
 from ui.draw import code_block, empty, hint, html, note
 from ui.guard import QUIET, ask, guarded, principal, streamed, validator
 from ui.tabs import examples
@@ -359,7 +360,7 @@ def _owner(portal: Portal, request: gr.Request, token: str = "") -> Principal:
     if who != ANONYMOUS:
         return who
     visitor = portal.visitors.read(request.cookies.get(COOKIE))
-    return visitor or (bearer(token) if token else ANONYMOUS)
+    return visitor or (bearer(token) if token else stranger(request))
 
 
 def _ask_as_owner(portal: Portal, request: gr.Request) -> Ask:
