@@ -178,11 +178,24 @@ def test_one_of_several_faces_is_chosen_by_a_click(visit: Opener, tmp_path: Path
     page.check("#fusion-consent input")
     page.click("#fusion-go")
     expect(page.locator(".toast-body").first).to_contain_text("shows 6 faces; choose one")
-    page.locator("#fusion-target-face label", has_text="Face 3").click()
+    page.locator("#fusion-target-face label", has_text="5").click()
+    expect(page.locator("#fusion-target-found .chosen")).to_contain_text("Face 5")
+    with Image.open(group) as picture:
+        click_in_picture(page, "#fusion-target img", picture.size, (225, 120))
     expect(page.locator("#fusion-target-found .chosen")).to_contain_text("Face 3")
     page.click("#fusion-go")
     page.wait_for_selector("#fusion-result .q-pair")
     seen.picture("fusion-group")
+
+
+def click_in_picture(page: Page, selector: str, size: tuple[int, int], at: tuple[int, int]) -> None:
+    """At a pixel of the picture, which stands in the middle of its place."""
+    box = page.locator(selector).first.bounding_box()
+    assert box is not None
+    scale = min(box["width"] / size[0], box["height"] / size[1])
+    left = box["x"] + (box["width"] - size[0] * scale) / 2
+    top = box["y"] + (box["height"] - size[1] * scale) / 2
+    page.mouse.click(left + at[0] * scale, top + at[1] * scale)
 
 
 class Patient(Recorder):

@@ -29,7 +29,7 @@ from ui.tabs.fused import draw_end, draw_faces, draw_pair, draw_progress, face_a
 from ui.tabs.models import draw_model
 from ui.tabs.pictures import photo, read_result, read_upload, upload
 from ui.tabs.samples import fusion_samples
-from ui.texts import TEXTS, both, label, refusal, say
+from ui.texts import both, label, refusal, say
 
 if TYPE_CHECKING:
     from ui.shell import Page
@@ -131,7 +131,7 @@ def _side(name: str, example: str) -> Side:
         )
         found = html(elem_id=f"fusion-{name}-found", elem_classes="q-slot")
         face = gr.Radio(  # all that may come: a value is checked against these, not later ones
-            [(_numbered(n), n) for n in range(MOST_FACES)],
+            [(str(n + 1), n) for n in range(MOST_FACES)],
             label=label("fusion.face"),
             visible=False,
             elem_id=f"fusion-{name}-face",
@@ -295,7 +295,7 @@ def _looker(portal: Portal) -> Callable[..., Any]:
         except (Overloaded, Unavailable):  # busy or loading; the button looks again, and says so
             return "", nothing, Seen()
         seen: Seen = answer[0]
-        choices = [(_numbered(n), n) for n in range(min(MOST_FACES, len(seen.faces)))]
+        choices = [(str(n + 1), n) for n in range(min(MOST_FACES, len(seen.faces)))]
         shown = gr.update(visible=len(seen.faces) > 1, choices=choices, value=None)
         return await asyncio.to_thread(draw_faces, seen, None), shown, seen
 
@@ -343,11 +343,6 @@ def _follow(portal: Portal, page: "Page", parts: Parts) -> None:
     changes = [parts.blend.release, parts.shape.release]
     events = [page.blocks.load, parts.fold.expand, parts.again.click, *changes]
     gr.on(events, outputs=[parts.code, parts.here], **coded)
-
-
-def _numbered(index: int) -> str:
-    english, chinese = TEXTS["fusion.face_number"]
-    return f"{english.format(number=index + 1)} / {chinese.format(number=index + 1)}"
 
 
 def _minutes(portal: Portal) -> int:
