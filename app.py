@@ -272,8 +272,18 @@ def address_of(listening: socket.socket, server: Server) -> str:
     return f"http://{shown}:{port}{server.root_path}"
 
 
+def check_aliases(settings: Settings) -> None:
+    for alias, name in settings.server.aliases.items():
+        if name not in FAMILIES:
+            raise SystemExit(
+                f"QUARTET_SERVER__ALIASES: {alias!r} means {name!r}, and no service is called "
+                f"that; there is {', '.join(FAMILIES)}."
+            )
+
+
 def run(settings: Settings, name: str | None) -> None:
     """Start what was asked for and stay until it is told to leave."""
+    check_aliases(settings)
     set_up_logging(settings.server.log_format)
     listening = listen(settings.server)
     address = address_of(listening, settings.server)
