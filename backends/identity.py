@@ -42,6 +42,8 @@ _LONGEST_DELAY = 8.0
 _REFUSAL_SECONDS = 60.0  # between two tries, once a key has used up its wrong ones
 _FORGET_SECONDS = 900.0
 
+_DAMAGED = (ValueError, TypeError, KeyError, AttributeError, RecursionError, BadInput)
+
 
 class Role(StrEnum):
     VIEWER = "viewer"  # reads Admin
@@ -187,7 +189,7 @@ class Accounts:
                 name: Account(name, str(row["hash"]), read_roles(row["roles"]))
                 for name, row in rows.items()
             }
-        except (ValueError, TypeError, KeyError, AttributeError, BadInput) as error:
+        except _DAMAGED as error:
             raise QuartetError(
                 f"The accounts file {self._path} is damaged; restore it or delete it."
             ) from error
