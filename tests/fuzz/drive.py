@@ -49,9 +49,8 @@ def drive(target: Target, tries: int) -> int:
     def one(sent: Any) -> None:
         nonlocal tried
         tried += 1
-        with ends():
-            with suppress(*target.refuses):
-                target.call(sent)
+        with ends(), suppress(*target.refuses):
+            target.call(sent)
 
     one()
     return tried

@@ -48,6 +48,13 @@ def small_picture(kind: str = "PNG", size: tuple[int, int] = (9, 7)) -> bytes:
 DATA_URI = "data:image/png;base64," + b64encode(small_picture()).decode()
 
 
+_PLAIN: dict[str, st.SearchStrategy[Any]] = {
+    "boolean": st.booleans(),
+    "integer": NUMBERS,
+    "number": NUMBERS,
+}
+
+
 def fields_of(model: type[BaseModel]) -> st.SearchStrategy[dict[str, Any]]:
     """
     An object with the model's fields: each right as its schema has it, or anything. It is read
@@ -91,12 +98,8 @@ def _right(schema: dict[str, Any], known: dict[str, Any]) -> st.SearchStrategy[A
         case "object":
             inside = st.one_of(VALUES, st.just(DATA_URI))
             return st.dictionaries(st.sampled_from(["text", "image", "content", "a"]), inside)
-        case "boolean":
-            return st.booleans()
-        case "integer" | "number":
-            return NUMBERS
-        case _:
-            return VALUES
+        case kind:
+            return _PLAIN.get(kind or "", VALUES)
 
 
 @st.composite

@@ -19,15 +19,14 @@ from hypothesis import strategies as st
 from starlette.requests import Request
 
 from backends.engines.entailment import Verdict
-from backends.engines.fusion import Fused
-from backends.engines.fusion import packing, sample
+from backends.engines.fusion import Fused, packing, sample
 from backends.engines.picture import Picture
 from backends.engines.pictures import decode_base64, read_picture
 from backends.engines.rerank import Relevance
 from backends.engines.torchfile import read_tensors
 from backends.engines.translate import Passage, Translation, check, spans, text
 from backends.engines.translate.detect import detect
-from backends.errors import BadInput, QuartetError
+from backends.errors import BadInput
 from backends.families import FAMILIES
 from backends.identity import Accounts, Identity
 from backends.jobs.owners import Visitors, bearer, is_owner
@@ -94,8 +93,8 @@ def _wires(loop: asyncio.AbstractEventLoop) -> Iterator[Target]:
     for family, dialects in DIALECTS.items():
         for dialect in dialects:
             bodies = json_bytes(fields_of(dialect.shape.request))
-            yield Target(f"wire: {dialect.title}", 700, bodies, _asker(family, dialect))
-    for family, readings in READINGS.items():
+            yield Target(f"wire: {dialect.title}", 400, bodies, _asker(family, dialect))
+    for readings in READINGS.values():
         for reading in readings:
             bodies = json_bytes(fields_of(reading.request))
             yield Target(f"reading: {reading.title}", 300, bodies, read_object)
@@ -115,7 +114,7 @@ def _wires(loop: asyncio.AbstractEventLoop) -> Iterator[Target]:
         loop.run_until_complete(_through_every_shape(*sent))
 
     yield Target("body: any JSON", 1500, BODIES, lambda data: answered(read_object(data)))
-    yield Target("body: forms", 1500, forms(known), body)
+    yield Target("body: forms", 700, forms(known), body)
 
 
 def _asker(family: str, dialect: Dialect) -> Callable[[bytes], None]:
@@ -168,7 +167,7 @@ def answered(sent: Sent) -> None:
 
 def _intakes() -> Iterator[Target]:
     for kind in ("JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF"):
-        yield Target(f"picture: {kind}", 800, pictures(kind), _seen)
+        yield Target(f"picture: {kind}", 1000, pictures(kind), _seen)
     yield Target("picture: bombs", 300, bombs(), _seen)
     uris = st.one_of(texts(), spoilt(DATA_URI.encode()).map(lambda data: data.decode("latin-1")))
     yield Target("picture: base64", 500, uris, lambda given: decode_base64(given))
@@ -189,7 +188,7 @@ def _intakes() -> Iterator[Target]:
 
 def _seen(data: bytes) -> None:
     picture = read_picture(data, side=100)
-    assert 0 < picture.width
+    assert picture.width > 0
     assert picture.array().shape == (picture.height, picture.width, 3)
 
 
@@ -236,7 +235,7 @@ def _files(folder: Path) -> Iterator[Target]:
         return call
 
     weights = stored("weights.pth", read_tensors)
-    yield Target("torch file", 1500, spoilt(_weights()), weights, (pickle.UnpicklingError,))
+    yield Target("torch file", 1000, spoilt(_weights()), weights, (pickle.UnpicklingError,))
     packed = packing.pack(_small_blend())
     yield Target("packed blend", 400, spoilt(packed), packing.unpack, (ValueError,))
     yield Target("settings", 500, _environments(), read_settings_of, (SystemExit,))
@@ -249,11 +248,11 @@ def _files(folder: Path) -> Iterator[Target]:
         found = records.read("rerank")
         assert found is None or found.revision + 1 > 0
 
-    yield Target("model record", 600, anything, stored("rerank.json", converge))
+    yield Target("model record", 500, anything, stored("rerank.json", converge))
     accounts = b'{"ann": {"hash": "x", "roles": ["viewer"]}}'
     people = st.one_of(spoilt(accounts), BODIES)
-    yield Target("accounts", 500, people, stored("people.json", lambda path: Accounts(path).all()))
-    yield Target("audit", 600, spoilt(_audit(folder)), stored("audit.jsonl", _audited))
+    yield Target("accounts", 400, people, stored("people.json", lambda path: Accounts(path).all()))
+    yield Target("audit", 400, spoilt(_audit(folder)), stored("audit.jsonl", _audited))
 
 
 def _weights() -> bytes:

@@ -5,7 +5,6 @@ Whatever strangers send to a reader, it answers or refuses: no other error, no h
 
 import logging
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -36,7 +35,7 @@ def test_every_reader_answers_or_refuses_and_holds_on_to_nothing(
     tried = 0
     for target in table:
         with subtests.test(target.name):
-            drive(target, target.tries // 5)  # until all is loaded that loads at its first use
+            drive(target, target.tries // 10)  # until all is loaded that loads at its first use
             before = resident_mb()
             found = drive(target, target.tries)
             assert found >= target.tries

@@ -9,6 +9,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from http import HTTPStatus
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -42,13 +43,13 @@ RIGHT: Mapping[str, list[str]] = defaultdict(
     source=[DATA_URI] * 3 + ["en", "auto"],
     target=[DATA_URI] * 3 + ["pt"] * 3,
     source_lang=["en"],
+    q=["a text", "um texto"],
     target_lang=["pt"],
 )
 OPTIONAL = {"model", "timeout", "stream", "glossary_id", "data_1", "data_2", "text_1", "text_2"}
 GROWTH_MB = 40
 EACH = 60  # inputs of a kind for an operation
 WITH_ENGINES = 8
-ROUGH = 1500
 
 
 class Asker:
@@ -96,16 +97,8 @@ class Asker:
             case.path_parameters["job"] = chance.choice(self.jobs[-20:])
         if chance.random() < 0.8:
             case.headers.pop("x-timeout", None)
-        if not isinstance(case.body, dict) or chance.random() < 0.3:
-            return
-        for name in OPTIONAL & set(case.body):
-            if chance.random() < 0.8:
-                del case.body[name]
-        for name, value in case.body.items():
-            if isinstance(value, str | bytes):
-                case.body[name] = chance.choice([*RIGHT[name], value])
-        if isinstance(case.body.get("options"), dict):
-            case.body["options"] = {"consent": True}
+        if isinstance(case.body, dict) and chance.random() < 0.7:
+            _mend_body(case.body, chance)
 
     def _ask(self, case: Any) -> None:
         self.tried += 1
@@ -115,6 +108,17 @@ class Asker:
         case.validate_response(answer, checks=CHECKS)
         if answer.status_code == HTTPStatus.ACCEPTED:
             self.jobs.append(answer.json()["id"])
+
+
+def _mend_body(body: dict[str, Any], chance: random.Random) -> None:
+    for name in OPTIONAL & set(body):
+        if chance.random() < 0.8:
+            del body[name]
+    for name, value in body.items():
+        if isinstance(value, str | bytes):
+            body[name] = chance.choice([*RIGHT[name], value])
+    if isinstance(body.get("options"), dict):
+        body["options"] = {"consent": True}
 
 
 @pytest.fixture
@@ -145,79 +149,48 @@ def test_the_embedded_engines_take_everything_too(state_dir: Path) -> None:
         for operation in asker.operations():
             for mode in GenerationMode:
                 asker.drive(operation, mode, WITH_ENGINES)
-        assert {200, 202, 400, 404, 422} <= set(asker.told)
+        assert {200, 400, 404, 422} <= set(asker.told)
         assert server.process.poll() is None
 
 
 # What no document describes: rubbish in the lines of HTTP itself.
 
-HEADERS = [
-    b"Host", b"Cookie", b"Authorization", b"Content-Type", b"Content-Length", b"Accept", b"Origin",
-    b"Range", b"Forwarded", b"X-Forwarded-For", b"X-Forwarded-Proto", b"X-Request-Id", b"X-Timeout",
-    b"Transfer-Encoding", b"Accept-Encoding", b"Traceparent", b"Sec-Fetch-Site", b"Expect",
-    b"Connection", b"If-None-Match", b"Access-Control-Request-Method",
+HEADERS = """
+    Host Cookie Authorization Content-Type Content-Length Accept Origin Range Forwarded Expect
+    X-Forwarded-For X-Forwarded-Proto X-Request-Id X-Timeout Transfer-Encoding Accept-Encoding
+    Traceparent Sec-Fetch-Site Connection If-None-Match Access-Control-Request-Method
+"""
+SAYINGS = [
+    b"", b"[", b"http://[", b"\xb2", b"\xff\xfe", b"9" * 5000, b"-1", b"nan", b"bytes=0-,5-1",
+    b'quartet_session="\\377"; quartet_visitor=.', b"Bearer \xe9", b"application/json; charset=x",
+    b"multipart/form-data; boundary=", b"application/x-www-form-urlencoded",
 ]  # fmt: skip
-SAYINGS = st.one_of(
-    st.binary(max_size=30),
-    st.sampled_from(
-        [b"[", b"http://[", b"a:b:c", b"\xb2", b"9" * 30, b"-1", b"nan", b"1e999", b"gzip;q=x"]
-        + [b"quartet_session=\xff; quartet_visitor=.", b'quartet_session="\\377', b"Bearer qj_"]
-        + [b"Bearer \xe9", b"bytes=0-,5-1", b"multipart/form-data; boundary=", b"chunked"]
-        + [b"application/json; charset=x", b"100-continue", b"[::1", b"x" * 4000]
-    ),
-).map(lambda said: said.replace(b"\r", b"").replace(b"\n", b""))
-PATHS = st.sampled_from(
-    [
-        "/v1/%ff%00",
-        "/v1/nothing",
-        "/internal/swap",
-        "/internal/drain",
-        "/admin",
-        "/admin/?token=%ff",
-    ]
-    + ["/admin/sign-in", "/admin/sign-out", "/v1/fusion/jobs/%00%ff/result", "/?__theme=%ff", "//"]
-    + ["/v2/languages?type=%ff", "/languages?" + "&a" * 3000, "/readyz?%", "/docs", "/openapi.json"]
-)
-LINES = st.tuples(
-    st.sampled_from(["GET", "POST", "DELETE", "HEAD", "OPTIONS", "PATCH"]),
-    PATHS,
-    st.lists(st.tuples(st.sampled_from(HEADERS), SAYINGS), max_size=4),
-    st.one_of(st.just(b""), st.binary(max_size=40), st.sampled_from([b"{}", b"a=1&b", b"[" * 900])),
-)
+LINES = [
+    "GET /v1/%ff%00", "POST /v1/rerank", "POST /internal/swap", "GET /admin/?token=%ff",
+    "POST /admin/sign-in", "POST /admin/sign-out", "GET /v1/fusion/jobs/%00%ff/result",
+    "GET /v2/languages?type=%ff", "DELETE /docs", "OPTIONS /v1/translate",
+]  # fmt: skip
+BODY = b'{"a": 1}'
 
 
-def said(address: str, method: str, path: str, headers: Any, body: bytes) -> bytes:
+def said(address: str, line: str, header: str, saying: bytes) -> bytes:
     """The first line of the answer; empty where the server closed without a word."""
     host, port = address.removeprefix("http://").split(":")
-    lines = [f"{method} {path} HTTP/1.1".encode(), *(b": ".join(pair) for pair in headers)]
-    names = {name for name, _ in headers}
-    lines += [b"Host: x"] if b"Host" not in names else []
-    lines += [b"Content-Length: %d" % len(body)] if b"Content-Length" not in names else []
+    lines = [f"{line} HTTP/1.1".encode(), f"{header}: ".encode() + saying]
+    lines += [b"Host: x"] if header != "Host" else []
+    lines += [b"Content-Length: %d" % len(BODY)] if header != "Content-Length" else []
     with socket.create_connection((host, int(port)), timeout=PATIENCE) as connection:
-        connection.sendall(b"\r\n".join([*lines, b"", body]))
+        connection.sendall(b"\r\n".join([*lines, b"", BODY]))
         connection.shutdown(socket.SHUT_WR)  # whatever length it was promised, this is all
         with connection.makefile("rb") as answer:
             return answer.readline()
 
 
 def test_rubbish_in_the_lines_of_http_is_no_error_of_ours(portal: running.Process) -> None:
-    statuses: Counter[bytes] = Counter()
-
-    @settings(
-        max_examples=ROUGH,
-        derandomize=True,
-        database=None,
-        deadline=None,
-        suppress_health_check=list(HealthCheck),
-    )
-    @given(LINES)
-    def one(lines: Any) -> None:
-        status = said(portal.address, *lines)[9:12]
-        statuses[status] += 1
-        assert status != b"500"
-
-    one()
-    assert sum(statuses.values()) >= ROUGH
-    assert {b"200", b"400", b"401", b"404", b"405"} <= set(statuses)
+    address = portal.address
+    told = {each: said(address, *each)[9:12] for each in product(LINES, HEADERS.split(), SAYINGS)}
+    assert len(told) == len(LINES) * len(HEADERS.split()) * len(SAYINGS)
+    assert not [each for each, status in told.items() if status == b"500"]
+    assert {b"200", b"400", b"401", b"404", b"405"} <= set(told.values())
     assert not portal.events("failed")
     assert portal.process.poll() is None
