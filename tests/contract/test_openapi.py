@@ -6,9 +6,11 @@ from typing import Any
 
 import httpx
 import pytest
+from fastapi import FastAPI
 
 from app import build_service
 from backends.families import FAMILIES
+from backends.routes.described import tell_only_our_errors
 from backends.settings import Settings
 from tests import running
 
@@ -48,6 +50,14 @@ def test_every_error_that_is_described_has_our_body(document: dict[str, Any]) ->
                 if status.startswith(("4", "5")) and path != "/readyz":
                     schema = answer["content"]["application/json"]["schema"]
                     assert schema == {"$ref": "#/components/schemas/ErrorAnswer"}, (path, status)
+
+
+def test_an_error_that_our_routes_never_give_is_not_described() -> None:
+    app = FastAPI()
+    app.add_api_route("/jobs/{job}", lambda job: {"id": job})
+    assert "422" in app.openapi()["paths"]["/jobs/{job}"]["get"]["responses"]  # FastAPI's own
+    tell_only_our_errors(app)
+    assert set(app.openapi()["paths"]["/jobs/{job}"]["get"]["responses"]) == {"200"}
 
 
 def test_a_form_of_a_lookup_with_too_many_fields_is_refused_with_a_sentence(

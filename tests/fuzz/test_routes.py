@@ -31,8 +31,8 @@ def portal(state_dir: Path) -> Iterator[running.Process]:
 
 def signed_in(server: running.Process) -> str:
     """The cookie of somebody with every role."""
-    body = {"token": server.token}
-    answer = httpx.post(f"{server.ready().address}/admin/sign-in", json=body, timeout=PATIENCE)
+    body = {"token": server.ready().token}
+    answer = httpx.post(f"{server.address}/admin/sign-in", json=body, timeout=PATIENCE)
     return answer.headers["set-cookie"].partition(";")[0]
 
 
