@@ -261,7 +261,7 @@ def test_no_minute_ever_holds_more_than_its_limit(limit: int, pauses: list[float
 ])  # fmt: skip
 def test_a_refusal_says_which_limit_and_when_to_try_again(seconds: float, words: str) -> None:
     told = refusal(Caller(ANONYMOUS, HERE), Room("minute", 1, 0, seconds, True))
-    assert "an address may ask 1 time a minute." in told.text
+    assert "an address may ask once a minute." in told.text
     assert told.text.endswith(words)
     assert "每个地址每分钟最多请求 1 次" in told.zh
 
