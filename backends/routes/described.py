@@ -41,8 +41,8 @@ class ErrorAnswer(BaseModel):
 _SAID: Mapping[type[QuartetError], str] = {
     BadInput: "Something in the request is wrong; the sentence names the field.",
     TooLarge: "The body is too large.",
-    SignInNeeded: "Sign in first.",
-    Denied: "Signed in, without the role.",
+    SignInNeeded: "An API key or a sign-in is needed and missing, or it is wrong.",
+    Denied: "The API key lacks a scope, or the account a role.",
     NotFound: "There is no such thing, or it is somebody else's.",
     Conflict: "A true request at the wrong moment.",
     Overloaded: "Busy: Retry-After says when to come back.",
@@ -50,7 +50,10 @@ _SAID: Mapping[type[QuartetError], str] = {
     TimedOut: "Not done in the time that was asked for.",
 }
 
-ASKING = (BadInput, TooLarge, Overloaded, Unavailable, TimedOut)
+GATED = (SignInNeeded, Denied)
+"""What the gate may answer for any route for programs (`backends.routes.gate`)."""
+
+ASKING = (*GATED, BadInput, TooLarge, Overloaded, Unavailable, TimedOut)
 """What may become of a request that asks a model."""
 
 TIMEOUT = {

@@ -12,11 +12,11 @@ from fastapi import FastAPI
 from starlette.requests import Request
 from starlette.responses import Response
 
-from backends.errors import BadInput, TooLarge
+from backends.errors import BadInput, Overloaded, TooLarge
 from backends.families import Family
 from backends.routes.answers import json_response
 from backends.routes.body import CLIENT_CLOSED_REQUEST, CallerLeft, read_query, read_sent
-from backends.routes.described import Answers, errors, schema_of
+from backends.routes.described import GATED, Answers, errors, schema_of
 from backends.routes.dialects.dialect import Facts, Lookup, Reading
 from backends.routes.tally import Tally, outcome_of
 from backends.serving import ModelService
@@ -54,14 +54,14 @@ def add_lookup(app: FastAPI, lookup: Lookup, facts: FactsOf) -> None:
         methods=["GET"],
         tags=[*tags],
         summary=lookup.title,
-        responses=errors(BadInput, TooLarge, wording=lookup.wording),
+        responses=errors(*GATED, BadInput, TooLarge, wording=lookup.wording),
     )
 
 
 def add_reading(app: FastAPI, reading: Reading, facts: FactsOf, instruments: Instruments) -> None:
     async def tell(request: Request) -> Response:
         request.state.wording = reading.wording
-        tally = Tally(facts.service.name, instruments)
+        tally = Tally(facts.service.name, instruments, request)
         try:
             sent = await read_sent(request, facts.settings.limits.body_bytes)
             value = await asyncio.to_thread(reading.tell, sent, await facts({}))
@@ -76,7 +76,7 @@ def add_reading(app: FastAPI, reading: Reading, facts: FactsOf, instruments: Ins
 
     schema = {"schema": schema_of(reading.request)}
     kinds = ("application/json", "application/x-www-form-urlencoded")
-    told: Answers = errors(BadInput, TooLarge, wording=reading.wording)
+    told: Answers = errors(*GATED, BadInput, TooLarge, Overloaded, wording=reading.wording)
     app.add_api_route(
         reading.path,
         tell,

@@ -26,7 +26,7 @@ from backends.jobs import Job, Jobs
 from backends.jobs.owners import COOKIE, TOKEN_PREFIX, Visitors, bearer
 from backends.routes.answers import json_response
 from backends.routes.body import CallerLeft, read_sent, unless_left
-from backends.routes.described import ASKING, Answers, errors, file, schema_of
+from backends.routes.described import ASKING, GATED, Answers, errors, file, schema_of
 from backends.routes.tally import Tally, outcome_of
 from backends.serving import ModelService
 from backends.serving.wire.fusion import (
@@ -88,7 +88,7 @@ def add_faces_route(
 
     async def faces(request: Request) -> Response:
         """The faces of a picture, the largest first, with the reason where one cannot be used."""
-        tally = Tally(service.name, instruments)
+        tally = Tally(service.name, instruments, request)
         try:
             service.admit()
             sent = await read_sent(request, limits.body_bytes)
@@ -126,15 +126,15 @@ def add_job_routes(
 ) -> None:
     desk = _Desk(jobs, visitors, service, settings, instruments)
     one = "/v1/fusion/jobs/{job}"
-    gone = errors(NotFound, Unavailable)
-    busy = errors(NotFound, Conflict, Overloaded, Unavailable)
+    gone = errors(*GATED, NotFound, Unavailable)
+    busy = errors(*GATED, NotFound, Conflict, Overloaded, Unavailable)
     made: Answers = {202: {"model": JobAnswer}}
     mine: Answers = {200: {"model": JobsAnswer}}
     picture: Answers = {200: file(PICTURE_TYPE, "The picture.")}
     stream: Answers = {200: file("text/event-stream", "The job after each change.")}
     removed: Answers = {200: {"model": JobAnswer}, 204: {"description": "Removed."}}
     for path, handler, method, status, told in (
-        ("/v1/fusion/jobs", desk.mine, "GET", 200, mine | errors(Unavailable)),
+        ("/v1/fusion/jobs", desk.mine, "GET", 200, mine | errors(*GATED, Unavailable)),
         (one, desk.get, "GET", 200, {200: {"model": JobAnswer}} | gone),
         (one, desk.delete, "DELETE", 200, removed | gone | errors(Conflict)),
         (f"{one}/retry", desk.retry, "POST", 202, made | busy),
@@ -174,7 +174,7 @@ class _Desk:
 
     async def submit(self, request: Request) -> Response:
         """Check, record, answer 202 with the job; `token` is there if nothing else is proof."""
-        tally = Tally(self._service.name, self._instruments)
+        tally = Tally(self._service.name, self._instruments, request)
         try:
             self._service.admit()
             limits = self._settings.limits

@@ -83,7 +83,7 @@ class _Route:
 
     async def answer(self, request: Request) -> Response:
         request.state.wording = self._wording
-        tally = Tally(self._service.name, self._instruments)
+        tally = Tally(self._service.name, self._instruments, request)
         try:
             self._service.admit()
             question = await self._read(await read_sent(request, self._limits.body_bytes))

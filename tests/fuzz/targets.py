@@ -28,7 +28,7 @@ from backends.engines.translate import Passage, Translation, check, spans, text
 from backends.engines.translate.detect import detect
 from backends.errors import BadInput
 from backends.families import FAMILIES
-from backends.identity import Accounts, Identity
+from backends.identity import Accounts, Identity, Keys
 from backends.jobs.owners import Visitors, bearer, is_owner
 from backends.ops.audit import Audit
 from backends.routes.answers import error_response
@@ -252,6 +252,9 @@ def _files(folder: Path) -> Iterator[Target]:
     accounts = b'{"ann": {"hash": "x", "roles": ["viewer"]}}'
     people = st.one_of(spoilt(accounts), BODIES)
     yield Target("accounts", 400, people, stored("people.json", lambda path: Accounts(path).all()))
+    hashed = b'{"1a2b3c4d": {"name": "n", "hash": "x", "tenant": "t", "scopes": ["rerank"]}}'
+    keys = st.one_of(spoilt(hashed), BODIES)
+    yield Target("API keys", 400, keys, stored("keys.json", lambda path: Keys(path).all()))
     yield Target("audit", 400, spoilt(_audit(folder)), stored("audit.jsonl", _audited))
 
 
