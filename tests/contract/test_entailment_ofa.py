@@ -178,7 +178,8 @@ def test_a_statement_without_words_is_refused(engine: Ofa, statement: str) -> No
 
 
 @pytest.mark.parametrize(
-    "text", ["\0\0", "a \ud800 b", "🌍" * 200, "</s><pad>", "<code_5> {}", "ﬀ\u0301", "{0.x}", '" "?']
+    "text",
+    ["\0\0", "a \ud800 b", "🌍" * 200, "</s><pad>", "<code_5> {}", "ﬀ\u0301", "{0.x}", '" "?'],
 )
 def test_odd_texts_are_answered(engine: Ofa, text: str) -> None:
     for verdict in (ask(engine, text), ask(engine, "yes", text)):
@@ -265,7 +266,10 @@ def test_each_answer_gets_the_sum_along_its_way(answers: Sequence[Sequence[int]]
     assert len(trie.rows) <= len(answers)
     longest = max(map(len, trie.rows)) + question
     rows = torch.stack(
-        [torch.nn.functional.pad(h := hidden(row), (0, 0, 0, longest - len(h))) for row in trie.rows]
+        [
+            torch.nn.functional.pad(h := hidden(row), (0, 0, 0, longest - len(h)))
+            for row in trie.rows
+        ]
     )
     scores = trie.log_probabilities(rows[None], torch.tensor([question - 1]), words)
     whole = [[*answer, 2] for answer in answers]

@@ -1,9 +1,11 @@
 """
 A small OFA of visual entailment as its hub publishes it, made on the spot: random seeded weights,
-every term of the architecture switched on. Its answers mean nothing; its arithmetic is the real one's.
+every term of the architecture switched on. Its arithmetic is the real one's; its answers mean
+nothing.
 
 The keys are written down here, from the published checkpoints, and not asked of our network. The
-files are the same each time: `tests/data/ofa_golden.json` holds what the stock pipeline makes of them.
+files are the same each time, and `tests/data/ofa_golden.json` is what the stock pipeline makes of
+them.
 """
 
 import json
