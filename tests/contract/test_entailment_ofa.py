@@ -1,5 +1,6 @@
 """OFA on a small checkpoint of the published layout: the stock pipeline's figures, and ours."""
 
+import gc
 import json
 import random
 from collections import Counter
@@ -23,6 +24,7 @@ from torch.nn.modules import module as hooks  # noqa: E402
 
 from backends.engines.entailment.ofa import TOGETHER, Ofa  # noqa: E402
 from backends.engines.entailment.ofa_answers import AnswerTrie  # noqa: E402
+from backends.engines.entailment.ofa_network import Network  # noqa: E402
 from tests.tiny import entailment as tiny  # noqa: E402
 
 assert build_service
@@ -239,6 +241,24 @@ def test_a_run_stops_between_two_steps_when_everyone_has_left(engine: Ofa) -> No
         verdicts = engine.run(batch, lambda index, part: not parts["Decoder"])
         assert parts["Decoder"] == 1
     assert sum(verdict is not None for verdict in verdicts) == TOGETHER
+
+
+def test_a_closed_engine_keeps_neither_weights_nor_pictures(models: Path) -> None:
+    def kept() -> tuple[int, int]:
+        """Networks, and pictures as the network sees them: 36 patches of 32 numbers."""
+        gc.collect()
+        objects = gc.get_objects()
+        tensors = [each for each in objects if type(each) is torch.Tensor]
+        looks = sum(tensor.shape == (36, tiny.WIDTH) for tensor in tensors)
+        return sum(type(each) is Network for each in objects), looks
+
+    before = kept()
+    engine = loaded(models)
+    engine.run([Claim(tiny.noise(n), "yes") for n in range(80, 84)], emit)
+    assert kept() == (before[0] + 1, before[1] + 4)
+    engine.close()
+    assert kept() == before
+    assert engine.model == "ofa-large-snli-ve"  # which somebody may hold on to
 
 
 # ---- the trie of answers
