@@ -2,14 +2,15 @@
 A batch that fails is run again in halves, so that what is wrong with one entry is its own fault.
 
 Until the bad entry is alone, if the engine choked on it: ten more runs find one among 32. Once,
-if the memory was full: it is nobody's fault, and every try keeps a full GPU from others.
+if the memory was full: it is nobody's fault, and every try keeps a full GPU from others. Not at
+all, if a server behind the engine does not answer.
 """
 
 import traceback
 from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
-from backends.errors import OutOfMemory
+from backends.errors import OutOfMemory, Overloaded, Unavailable
 from backends.serving.queueing import Entry
 
 Run: TypeAlias = Callable[[list[Entry]], Sequence[Any]]
@@ -26,7 +27,8 @@ def run_apart(run: Run, batch: list[Entry], room: bool = True) -> list[Any]:
         is_full = isinstance(error, OutOfMemory)
         if is_full:
             _let_go(error)
-        if len(batch) == 1 or (is_full and not room):
+        is_elsewhere = isinstance(error, Unavailable | Overloaded) and not is_full
+        if len(batch) == 1 or is_elsewhere or (is_full and not room):
             return [error] * len(batch)
         half, room = len(batch) // 2, room and not is_full
         return [

@@ -224,15 +224,23 @@ def test_statements_share_one_look_at_their_picture(engine: Ofa) -> None:
 
 def test_those_who_left_are_not_computed_for(engine: Ofa) -> None:
     batch = [Claim(tiny.noise(60 + n), "there are two birds") for n in range(4)]
-    whole = engine.run(batch, emit)
     with counted() as parts:
         assert engine.run(batch, lambda index, part: False) == [None] * 4
         assert not parts
+    whole = engine.run(batch, emit)
+    with counted() as parts:
         some = engine.run(batch, lambda index, part: index in (1, 3))
         assert parts["Encoder"] == 1
     assert [verdict is None for verdict in some] == [True, False, True, False]
     assert same(some[1], whole[1])
     assert same(some[3], whole[3])
+
+
+def test_who_leaves_while_pictures_are_looked_at_is_not_computed_for(engine: Ofa) -> None:
+    batch = [Claim(tiny.noise(75 + n), "there are two birds") for n in range(2)]
+    with counted() as parts:
+        assert engine.run(batch, lambda index, part: not parts["Stem"]) == [None] * 2
+        assert (parts["Stem"], parts["Encoder"]) == (1, 0)
 
 
 def test_a_run_stops_between_two_steps_when_everyone_has_left(engine: Ofa) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from backends.engines import Emit
-from backends.errors import OutOfMemory
+from backends.errors import OutOfMemory, Overloaded, TimedOut, Unavailable
 from backends.identity import Ask
 from backends.serving.batcher import Batcher
 from backends.serving.grouping import Cost
@@ -102,6 +102,16 @@ async def test_a_bad_item_in_a_half_still_fails_alone() -> None:
     answers, batcher = await asked(engine, range(8))
     assert [n for n, answer in enumerate(answers) if isinstance(answer, Exception)] == [6]
     assert sizes(engine) == [8, 4, 4, 2, 2, 1, 1]
+    await batcher.close()
+
+
+@pytest.mark.parametrize("error", [Unavailable("away"), TimedOut("late"), Overloaded("busy")])
+async def test_what_a_server_elsewhere_did_is_not_tried_on_the_halves(error: Exception) -> None:
+    engine = Small(room=8)
+    engine.fails = lambda item: error if item == 3 else None
+    answers, batcher = await asked(engine, range(8))
+    assert answers == [error] * 8
+    assert sizes(engine) == [8]
     await batcher.close()
 
 
