@@ -16,8 +16,8 @@ Out = TypeVar("Out", covariant=True)
 
 Emit = Callable[[int, Any], bool]
 """
-`emit(index, part)` passes on part of an answer, or progress; False: that caller has left. With
-None it only asks.
+`emit(index, part)` passes on part of an answer, or progress; a part of None only asks.
+False: that caller has left.
 """
 
 
