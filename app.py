@@ -49,28 +49,48 @@ from backends.routes.models import add_model_routes  # noqa: E402
 from backends.routes.skin import Skin  # noqa: E402
 from backends.serving.local import LocalService  # noqa: E402
 from backends.serving.record import Records  # noqa: E402
+from backends.serving.wire import SHAPES, Shape  # noqa: E402
 from backends.settings import Server, Settings, read_settings  # noqa: E402
 from backends.telemetry import Instruments, set_up_logging  # noqa: E402
 
 if TYPE_CHECKING:
     from backends.portal import Portal
+    from backends.serving.remote import RemoteService
 
 VERSION = "0.1.0"
 
 
 class Parts:
-    """What both starts have: services, their instruments and records, and the way out."""
+    """
+    What both starts have: services, their instruments and records, and the way out. With
+    `may_ask` a family that the settings name addresses for runs there and not here.
+    """
 
-    def __init__(self, settings: Settings, families: Mapping[str, Family]) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        families: Mapping[str, Family],
+        *,
+        may_ask: bool,
+        shapes: Mapping[str, Shape] = SHAPES,
+    ) -> None:
         self.settings = settings
+        self.shapes = shapes
         self.families = families
         self.instruments = Instruments()
         self.records = Records(settings.state_dir / "records")
         self.services = {
-            name: LocalService(family, settings, self.instruments, self.records)
+            name: self._remote(family)
+            if may_ask and settings.remote.addresses(name)
+            else LocalService(family, settings, self.instruments, self.records)
             for name, family in families.items()
         }
         self.lifecycle = Lifecycle(self.services, settings.server.drain_seconds)
+
+    def _remote(self, family: Family) -> "RemoteService":
+        from backends.serving.remote import RemoteService  # its client is slow to import
+
+        return RemoteService(family, self.shapes[family.name], self.settings, self.records)
 
     def application(self) -> FastAPI:
         """The parent application with the routes that every start has."""
@@ -94,7 +114,9 @@ class Parts:
         add_error_answers(app)
         add_health_routes(app, self.services, self.instruments, self.lifecycle)
         add_internal_routes(app, self.services, self.records, self.settings, self.lifecycle)
-        add_model_routes(app, self.families, self.services, self.settings, self.instruments)
+        add_model_routes(
+            app, self.families, self.services, self.settings, self.instruments, self.shapes
+        )
         add_unknown_routes(app)
         return app
 
@@ -107,7 +129,13 @@ class Parts:
             allow_origins=server.cors_origins,
             allow_methods=["*"],
             allow_headers=["*"],
-            expose_headers=["x-model", "x-model-revision", "x-request-id", "retry-after"],
+            expose_headers=[
+                "x-model",
+                "x-model-revision",
+                "x-pod",
+                "x-request-id",
+                "retry-after",
+            ],
         )
         app.add_middleware(Skin, server=server, lifecycle=self.lifecycle, identity=identity)
 
@@ -116,7 +144,7 @@ def build_service(
     settings: Settings, name: str, families: Mapping[str, Family] = FAMILIES
 ) -> tuple[FastAPI, Lifecycle]:
     """One family's service, HTTP only."""
-    parts = Parts(settings, {name: families[name]})
+    parts = Parts(settings, {name: families[name]}, may_ask=False)
     app = parts.application()
     parts.dress(app, identity=None)
     return app, parts.lifecycle
@@ -135,7 +163,7 @@ def build_portal(
     from backends.routes.sign_in import add_sign_in
     from ui.pages import mount
 
-    parts = Parts(settings, families)
+    parts = Parts(settings, families, may_ask=True)
     identity = Identity(settings.identity, settings.state_dir, announce=announce)
     audit = Audit(settings.state_dir / "audit.jsonl")
     cluster = LocalCluster(parts.services, families, parts.records)

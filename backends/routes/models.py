@@ -36,8 +36,9 @@ def add_model_routes(
     services: Mapping[str, ModelService],
     settings: Settings,
     instruments: Instruments,
+    shapes: Mapping[str, Shape] = SHAPES,
 ) -> None:
-    for name, shape in SHAPES.items():
+    for name, shape in shapes.items():
         if name in services:
             route = _Route(shape, families[name], services[name], settings.limits, instruments)
             app.add_api_route(
@@ -129,6 +130,7 @@ def _headers(answer: Answer) -> dict[str, str]:
         "x-model": answer.model,
         "x-model-revision": str(answer.revision),
         "server-timing": f"queue;dur={answer.queued * 1e3:.1f}, run;dur={answer.ran * 1e3:.1f}",
+        **({"x-pod": answer.pod} if answer.pod else {}),
     }
 
 

@@ -37,6 +37,7 @@ class Tally:
     def answered(self, answer: Answer) -> None:
         self.facts |= {"model": answer.model, "revision": answer.revision}
         self.facts |= {"queued": round(answer.queued, 4), "ran": round(answer.ran, 4)}
+        self.facts |= {"pod": answer.pod} if answer.pod else {}
         self.end("ok")
 
     def end(self, outcome: str) -> None:
@@ -71,6 +72,13 @@ async def events(
 def _event(question: Question, part: Any, tally: Tally) -> bytes:
     if isinstance(part, Answer):
         tally.answered(part)
-        return b"data: " + orjson.dumps(question.write(part)) + b"\n\n"
+        value = {**question.write(part), "served_by": _served_by(part)}
+        return b"data: " + orjson.dumps(value) + b"\n\n"
     assert question.part is not None
     return b"data: " + orjson.dumps(question.part(0, part)) + b"\n\n"
+
+
+def _served_by(answer: Answer) -> dict[str, Any]:
+    """What the headers of a plain answer say: those of a stream went out before it was known."""
+    served = {name: getattr(answer, name) for name in ("model", "revision", "queued", "ran")}
+    return {**served, "pod": answer.pod} if answer.pod else served

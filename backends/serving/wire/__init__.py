@@ -2,11 +2,13 @@
 Items and results as JSON: one shape for each family, in one table.
 
 A shape reads a request's body into items and writes the answer. It is pure: BadInput leaves
-here, before any queue, and names the field as the caller wrote it.
+here, before any queue, and names the field as the caller wrote it. For a portal whose service
+runs elsewhere it goes the other way too: `ask` undoes `read`, and `answered` undoes what the
+question writes, exactly.
 """
 
-from collections.abc import Mapping
-from typing import Protocol
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
 
 from pydantic import BaseModel
 
@@ -27,6 +29,18 @@ class Shape(Protocol):
         ...
 
     def read(self, sent: Sent, terms: Terms) -> Question: ...
+
+    def ask(self, items: Sequence[Any], *, stream: bool = False) -> dict[str, Any]:
+        """The body of a request that `read` makes these items of; `stream` where it can."""
+        ...
+
+    def answered(self, value: Any) -> Sequence[Any]:
+        """The outputs in such a response. ValueError if it is none."""
+        ...
+
+    def part_of(self, event: Any) -> Any:
+        """The part in an event that `Question.part` made; None: the event is the response."""
+        ...
 
 
 SHAPES: Mapping[str, Shape] = {"rerank": rerank.RerankShape()}

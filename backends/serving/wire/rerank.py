@@ -3,11 +3,12 @@
 
 > {"model", "query", "documents": [str | {"text"} | {"content": [{"type": "text", "text"}]}],
    "top_n", "return_documents", "instruction", "timeout", "rank_fields", …}
-< {"id", "model", "object", "results": [{"index", "relevance_score", "document"?}], "usage",
-   "warnings", "meta"}, best first
+< {"id", "model", "object", "results": [{"index", "relevance_score", "document"?, "cut"?}],
+   "usage", "warnings", "meta"}, best first
 """
 
 import uuid
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -47,6 +48,7 @@ class RerankResult(BaseModel):
     index: int = Field(description="The document's place in the request, from 0.")
     relevance_score: float = Field(ge=0, le=1)
     document: dict[str, Any] | None = None
+    cut: bool = Field(False, description="True: the end of the document was not read.")
 
 
 class RerankResponse(BaseModel):
@@ -80,6 +82,24 @@ class RerankShape:
         warnings = _warnings(asked, sent.cleaned)
         return Question(pairs, partial(_write, asked, pairs, warnings, terms), asked.timeout)
 
+    def ask(self, items: Sequence[Any], *, stream: bool = False) -> dict[str, Any]:
+        first: Pair = items[0]
+        whole = [Pair(first.query, text, first.corpus, first.instruction) for text in first.corpus]
+        if list(items) != whole:
+            raise ValueError("A request has one query, and each of its documents once, in order.")
+        instruction = {"instruction": first.instruction} if first.instruction else {}
+        return {"query": first.query, "documents": first.corpus, **instruction}
+
+    def answered(self, value: Any) -> Sequence[Any]:
+        results = RerankResponse.model_validate(value).results
+        if {result.index for result in results} != set(range(len(results))):
+            raise ValueError("a result is missing")
+        results.sort(key=lambda result: result.index)
+        return [Relevance(result.relevance_score, result.cut) for result in results]
+
+    def part_of(self, event: Any) -> Any:
+        return None
+
 
 def _check(asked: RerankRequest, terms: Terms) -> None:
     most = terms.limits.documents
@@ -98,7 +118,7 @@ def _check(asked: RerankRequest, terms: Terms) -> None:
             f"documents holds {len(asked.documents)}; send at most {most} at once.",
             field="documents",
         )
-    if asked.model is not None and asked.model != terms.loaded:
+    if asked.model is not None and terms.loaded and asked.model != terms.loaded:
         raise BadInput(
             f"model {asked.model[:80]!r} is not loaded here; this service runs {terms.loaded}.",
             field="model",
@@ -162,7 +182,8 @@ def _write(
     warnings = warnings + said_of_model(answer.model, pairs, scores, terms)
     order = sorted(range(len(scores)), key=lambda n: (-scores[n].score, n))[: asked.top_n]
     results: list[dict[str, Any]] = [
-        {"index": n, "relevance_score": scores[n].score} for n in order
+        {"index": n, "relevance_score": scores[n].score, **({"cut": True} if scores[n].cut else {})}
+        for n in order
     ]
     if asked.return_documents:
         for result in results:
