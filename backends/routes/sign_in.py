@@ -1,8 +1,8 @@
 """
 The door of Admin: our own page for a guest at /admin, sign-in, and sign-out.
 
-It guards exactly the address `/admin`, where a browser arrives. What lies below it is checked
-where it is served: every handler of the page asks for a role in its first line.
+A browser that arrives at /admin without the role viewer gets a page to sign in; whatever lies
+below is refused as JSON. Which role a change needs is asked again by every handler, first line.
 Never imports gradio.
 """
 
@@ -19,7 +19,11 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from backends.errors import BadInput, Denied, QuartetError, SignInNeeded
 from backends.identity import ANONYMOUS, COOKIE, Identity, Role
+from backends.routes.answers import error_response
 from backends.settings import Settings
+from backends.telemetry import request_id
+
+SIGN_IN, SIGN_OUT = "/admin/sign-in", "/admin/sign-out"
 
 _PAGE = Template(Path(__file__).with_suffix(".html").read_text(encoding="utf-8"))
 _MAX_BODY_BYTES = 16_384
@@ -31,24 +35,33 @@ def add_sign_in(app: FastAPI, identity: Identity, settings: Settings) -> None:
     """Register the door and its two routes; before anything is mounted at /admin."""
     desk = Desk(identity, settings)
     app.add_middleware(AdminDoor, desk=desk)
-    for path, handler in (("/admin/sign-in", desk.sign_in), ("/admin/sign-out", desk.sign_out)):
+    for path, handler in ((SIGN_IN, desk.sign_in), (SIGN_OUT, desk.sign_out)):
         app.add_api_route(path, handler, methods=["POST"], include_in_schema=False)
 
 
 class AdminDoor:
-    """ASGI middleware: who comes to /admin without the role viewer gets the sign-in page."""
+    """ASGI middleware: nobody without the role viewer gets past /admin."""
 
     def __init__(self, app: ASGIApp, desk: "Desk") -> None:
         self._app = app
         self._desk = desk
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if _is_the_door(scope):
-            answer = await self._desk.arrive(Request(scope, receive))
-            if answer is not None:
-                await answer(scope, receive, send)
-                return
-        await self._app(scope, receive, send)
+        answer = None
+        if scope["type"] == "http":
+            answer = await self._answer(_place(scope), Request(scope, receive))
+        await (answer or self._app)(scope, receive, send)
+
+    async def _answer(self, place: str, request: Request) -> Response | None:
+        """What the door says; None lets the request pass."""
+        if place != "/admin" and not place.startswith("/admin/"):
+            return None
+        looks = request.method in ("GET", "HEAD")
+        if place in ("/admin", "/admin/") and looks:
+            return await self._desk.arrive(request)
+        if place in (SIGN_IN, SIGN_OUT):
+            return _to_admin(request, 303) if looks else None
+        return self._desk.refuse(request)
 
 
 class Desk:
@@ -75,6 +88,15 @@ class Desk:
         if who != ANONYMOUS:
             return self._page(request, _lacks_viewer(who.subject))
         return self._page(request, None)
+
+    def refuse(self, request: Request) -> Response | None:
+        """The answer to whatever else is asked below /admin; None lets it pass."""
+        who = self._identity.principal(request.cookies.get(COOKIE))
+        if who.may(Role.VIEWER):
+            return None
+        guest = SignInNeeded("Sign in to Admin first.", zh="请先登录运维页面。")
+        error = guest if who == ANONYMOUS else _lacks_viewer(who.subject)
+        return error_response(error, request_id.get())
 
     async def sign_in(self, request: Request) -> Response:
         """POST /admin/sign-in: `name` and `password`, or `token`, as a form or as JSON."""
@@ -132,13 +154,10 @@ class Desk:
         return HTMLResponse(text, status_code=status, headers=headers)
 
 
-def _is_the_door(scope: Scope) -> bool:
-    if scope["type"] != "http" or scope["method"] not in ("GET", "HEAD"):
-        return False
+def _place(scope: Scope) -> str:
+    """The path below our sub-path, which a server may say again in the path, or not."""
     path, root = scope["path"], scope.get("root_path", "")
-    # a server may say the sub-path again in the path, or not
-    inner = path[len(root) :] if root and path.startswith(f"{root}/") else path
-    return inner in ("/admin", "/admin/")
+    return str(path[len(root) :] if root and path.startswith(f"{root}/") else path)
 
 
 def _to_admin(request: Request, status: int) -> RedirectResponse:

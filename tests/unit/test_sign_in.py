@@ -111,11 +111,36 @@ async def test_a_head_request_is_answered_like_a_get_and_uses_no_token_up(site: 
     assert site.token == token
 
 
-@pytest.mark.parametrize("path", ["/admin/x", "/admin/gradio_api/info", "/admin//", "/", "/adminx"])
+@pytest.mark.parametrize("path", ["/", "/adminx", "/administrator/", "/v1/admin"])
 async def test_other_addresses_pass_the_door(site: Site, path: str) -> None:
     async with site.browser() as browser:
         answer = await browser.get(path)
+    assert answer.status_code in (200, 404)
     assert "Sign in" not in answer.text
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS"])
+@pytest.mark.parametrize(
+    "path",
+    ["/admin/x", "/admin/gradio_api/queue/join", "/admin//", "/admin/sign-in/", "/%61dmin/x"],
+)
+async def test_a_guest_is_refused_whatever_they_ask_below_admin(
+    site: Site, path: str, method: str
+) -> None:
+    async with site.browser() as browser:
+        answer = await browser.request(method, path)
+        assert answer.status_code == 401
+        if method != "HEAD":
+            assert answer.json()["error_type"] == "SignInNeeded"
+        await browser.get(f"/admin?token={site.token}")
+        assert (await browser.request(method, path)).status_code in (200, 405)
+
+
+async def test_the_address_of_the_form_leads_to_its_page(site: Site) -> None:
+    async with site.browser() as browser:
+        for path in ("/admin/sign-in", "/admin/sign-out?token=x"):
+            answer = await browser.get(path)
+            assert (answer.status_code, answer.headers["location"]) == (303, "/admin/")
 
 
 async def test_the_token_in_the_address_signs_in_once_and_leaves_the_address(site: Site) -> None:
@@ -343,7 +368,9 @@ async def test_signed_in_without_the_role_viewer_one_is_told_which_role_is_missi
     async with site.browser() as browser:
         await browser.post("/admin/sign-in", data={"name": "ada", "password": PASSWORD})
         answer = await browser.get("/admin/")
-    assert answer.status_code == 403
+        below = await browser.post("/admin/gradio_api/queue/join")
+    assert (answer.status_code, below.status_code) == (403, 403)
+    assert below.json()["error_type"] == "Denied"
     assert "ada is signed in, without the role viewer." in answer.text
 
 

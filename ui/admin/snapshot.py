@@ -35,24 +35,26 @@ class Snapshot:
         self._portal = portal
         self._clock = clock
         self._looking = asyncio.Lock()
-        self._view: View | None = None
-        self._taken = 0.0
+        self._kept: View | None = None
+        self._until = 0.0
+        self._changes = 0
 
     async def view(self) -> View:
         """What is there now, or was a moment ago."""
         async with self._looking:
-            if self._view is None or self._clock() - self._taken > FRESH_SECONDS:
-                self._view = await self._look()
-                self._taken = self._clock()
-            return self._view
+            if self._kept is not None and self._clock() <= self._until:
+                return self._kept
+            changes = self._changes
+            found = await self._look()
+            # a look that a change overtook serves those who waited for it, and nobody after
+            self._kept = found if changes == self._changes else None
+            self._until = self._clock() + FRESH_SECONDS
+            return found
 
     def forget(self) -> None:
         """After a change: the next page looks again."""
-        self._view = None
-
-    async def workload(self, service: str) -> Workload | None:
-        view = await self.view()
-        return next((w for w in view.workloads.value if w.ref.name == service), None)
+        self._kept = None
+        self._changes += 1
 
     async def _look(self) -> View:
         portal = self._portal

@@ -196,7 +196,7 @@ MODELS: dict[str, Model] = {
 
 SAMPLE: tuple[Any, ...] = (
     Passage("The library opens at nine.", source="en", target="pt"),
-    Passage("A biblioteca abre às nove.", source="pt", target="en"),
+    Passage("O gato dorme.", source="pt", target="en"),
 )
 
 __all__ = ["AUTO", "LONGEST", "MODELS", "SAMPLE", "WITH_RULES", "Passage", "Translation", "check"]

@@ -122,8 +122,8 @@ def resolve(code: str, *, field: str) -> str:
 
 def name(code: str) -> str:
     """The English name; a code that we have no name for names itself."""
-    return LANGUAGES[code].name if code in LANGUAGES else code
+    return LANGUAGES[code].name if code in LANGUAGES else f'the language "{code}"'
 
 
 def chinese(code: str) -> str:
-    return LANGUAGES[code].chinese if code in LANGUAGES else code
+    return LANGUAGES[code].chinese if code in LANGUAGES else f"语言“{code}”"

@@ -6,7 +6,9 @@ Every call has a time limit and a small environment of its own. Debian's package
 apertium-es-pt, apertium-por-cat, apertium-spa-cat, apertium-fra-cat and apertium-cat-ita.
 """
 
+import os
 import shutil
+import signal
 import subprocess
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -54,7 +56,12 @@ def steps(modes: frozenset[str], program: str = PROGRAM) -> list[Step]:
 
 
 def translate(
-    mode: str, sentences: Sequence[str], marks: bool, *, program: str = PROGRAM
+    mode: str,
+    sentences: Sequence[str],
+    marks: bool,
+    *,
+    program: str = PROGRAM,
+    patience: float = PATIENCE,
 ) -> list[str]:
     """
     All sentences in one call, a blank line between; none may be blank or hold a newline. Where the
@@ -64,34 +71,40 @@ def translate(
     if path is None:
         raise Unavailable(f"The program {program} is no longer installed.")
     command = [path, mode] if marks else [path, "-u", mode]
-    answers = _lines(command, sentences)
+    answers = _lines(command, sentences, patience)
     if len(answers) == len(sentences):
         return answers
-    if len(sentences) == 1:
-        return [""]
-    return [translate(mode, [each], marks, program=program)[0] for each in sentences]
+    alone = [_lines(command, [each], patience) for each in sentences]
+    return [lines[0] if len(lines) == 1 else "" for lines in alone]
 
 
-def _lines(command: Sequence[str], sentences: Sequence[str]) -> list[str]:
-    answer = _answer(command, "\n\n".join(sentences) + "\n", PATIENCE)
+def _lines(command: Sequence[str], sentences: Sequence[str], patience: float) -> list[str]:
+    answer = _answer(command, "\n\n".join(sentences) + "\n", patience)
     return [line.strip() for line in answer.split("\n") if line.strip()]
 
 
 def _answer(command: Sequence[str], given: str, patience: float) -> str:
+    """What the program prints. It is a pipeline of others, which end with it when time is up."""
     try:
-        return subprocess.run(
+        with subprocess.Popen(
             command,
-            input=given,
-            capture_output=True,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
             encoding="utf-8",
-            timeout=patience,
-            check=True,
             env=_ENVIRONMENT,
-        ).stdout
-    except subprocess.TimeoutExpired as error:
-        raise TimedOut(f"Apertium took longer than {patience:.0f} seconds.") from error
-    except (OSError, subprocess.CalledProcessError, UnicodeDecodeError) as error:
-        raise Unavailable(f"Apertium failed at {' '.join(command[1:])}.") from error
+            start_new_session=True,
+        ) as process:
+            try:
+                answer, _ = process.communicate(given, timeout=patience)
+            except subprocess.TimeoutExpired as error:
+                os.killpg(process.pid, signal.SIGKILL)
+                raise TimedOut(f"Apertium took longer than {patience:g} seconds.") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise Unavailable("Apertium could not be run.") from error
+    if process.returncode:
+        raise Unavailable(f"Apertium failed at {' '.join(command[1:])}.")
+    return answer
 
 
 def _reads_all(_sentence: str) -> list[Span]:

