@@ -49,7 +49,7 @@ from backends.routes.models import add_model_routes  # noqa: E402
 from backends.routes.skin import Skin  # noqa: E402
 from backends.serving.local import LocalService  # noqa: E402
 from backends.serving.record import Records  # noqa: E402
-from backends.serving.wire import SHAPES, Shape  # noqa: E402
+from backends.serving.wire import SHAPES, OwnShape  # noqa: E402
 from backends.settings import Server, Settings, read_settings  # noqa: E402
 from backends.telemetry import Instruments, set_up_logging  # noqa: E402
 
@@ -72,7 +72,7 @@ class Parts:
         families: Mapping[str, Family],
         *,
         may_ask: bool,
-        shapes: Mapping[str, Shape] = SHAPES,
+        shapes: Mapping[str, OwnShape] = SHAPES,
     ) -> None:
         self.settings = settings
         self.shapes = shapes

@@ -35,7 +35,7 @@ from backends.serving.remote.told import (
     refused_event,
     too_late,
 )
-from backends.serving.wire import Shape
+from backends.serving.wire import OwnShape
 from backends.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -52,7 +52,7 @@ class RemoteService:
     def __init__(
         self,
         family: Family,
-        shape: Shape,
+        shape: OwnShape,
         settings: Settings,
         records: Records,
         watch_seconds: float = 1.0,

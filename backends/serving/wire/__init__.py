@@ -30,6 +30,10 @@ class Shape(Protocol):
 
     def read(self, sent: Sent, terms: Terms) -> Question: ...
 
+
+class OwnShape(Shape, Protocol):
+    """A family's own shape, in which a portal can also ask pods."""
+
     def ask(self, items: Sequence[Any], *, stream: bool = False) -> dict[str, Any]:
         """The body of a request that `read` makes these items of; `stream` where it can."""
         ...
@@ -43,4 +47,4 @@ class Shape(Protocol):
         ...
 
 
-SHAPES: Mapping[str, Shape] = {"rerank": rerank.RerankShape()}
+SHAPES: Mapping[str, OwnShape] = {"rerank": rerank.RerankShape()}
