@@ -10,8 +10,17 @@ import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, TypeAlias
+from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, StringConstraints, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    StringConstraints,
+    ValidationError,
+)
 from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 PREFIX = "QUARTET_"
@@ -94,8 +103,16 @@ class Internal(Group):
     )
 
 
+def _check_address(address: str) -> str:
+    parts = urlsplit(address)  # ValueError for half an IPv6 address; so does .port above 65535
+    is_whole = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    if not is_whole or parts.query or parts.fragment or "@" in parts.netloc:
+        raise ValueError("an address is written like http://rerank:7860")
+    return address.rstrip("/")
+
+
 Address: TypeAlias = Annotated[
-    str, StringConstraints(strip_whitespace=True, pattern=r"^https?://[^\s/?#@]+(/[^\s?#]*)?$")
+    str, StringConstraints(strip_whitespace=True, pattern=r"^\S+$"), AfterValidator(_check_address)
 ]
 
 
@@ -130,7 +147,7 @@ class Remote(Group):
 
     def addresses(self, family: str) -> tuple[str, ...]:
         """Where the family runs, each address once; none: in this process."""
-        return tuple(dict.fromkeys(each.rstrip("/") for each in getattr(self, family, ())))
+        return tuple(dict.fromkeys(getattr(self, family, ())))
 
 
 class Rerank(Group):

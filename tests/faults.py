@@ -81,8 +81,9 @@ class Faults:
 
     def noting_who_leaves(self, behaviour: Behaviour) -> Behaviour:
         async def noted(exchange: Exchange) -> None:
-            await behaviour(exchange)
-            await exchange.hung_up()
+            with suppress(ConnectionError):
+                await behaviour(exchange)
+                await exchange.hung_up()
             self.left += 1
 
         return noted

@@ -165,7 +165,8 @@ async def test_an_overloaded_pod_is_an_overloaded_portal(tmp_path: Path) -> None
             refused = await client.post("/v1/rerank", json=big)
             async with asking(pod) as service:
                 with pytest.raises(Overloaded, match="The rerank service is busy") as raised:
-                    await service.predict(echo.pairs("a"), ask())
+                    # more than a socket holds: the pod refuses before it has read it
+                    await service.predict(echo.pairs("a " * 5_000_000), ask())
             gate.set()
             assert (await first).status_code == 200
     assert refused.status_code == 429

@@ -50,6 +50,23 @@ def zipped() -> bytes:
     return response(packed, content_encoding="gzip", x_model="exact", x_model_revision="0")
 
 
+def hangs_after(data: bytes) -> Any:
+    async def behave(exchange: faults.Exchange) -> None:
+        await exchange.send(data)
+        await exchange.hung_up()
+
+    return behave
+
+
+async def all_of(parts: AsyncIterator[Any], heard: list[Any]) -> None:
+    async for part in parts:
+        heard.append(part)
+
+
+ECHOES = answers(faults.ready("translate", "echo"))
+SPOKEN: dict[str, Any] = {"family": echo.echo(echo.Echo()), "shape": echo.EchoShape()}
+
+
 @pytest.fixture(autouse=True)
 async def nothing_is_left() -> AsyncIterator[None]:
     await asyncio.to_thread(lambda: None)  # the loop's own pool is there before and after
@@ -163,6 +180,14 @@ async def test_a_caller_who_leaves_closes_the_pods_connection() -> None:
         await until(lambda: pod.left == 2, "the connection stayed open")
 
 
+async def test_an_answer_that_is_too_large_is_not_read_to_its_end() -> None:
+    async with serving(floods) as pod, asking(pod.address, answer_bytes=200_000) as service:
+        pod.behaviour = pod.noting_who_leaves(floods)
+        with pytest.raises(Unavailable, match=LARGE):
+            await service.predict(PAIRS, ask())
+        await until(lambda: pod.left == 1, "the connection stayed open")
+
+
 async def test_a_request_whose_time_is_over_is_not_sent() -> None:
     async with serving(answers(answered())) as pod, asking(pod.address) as service:
         with pytest.raises(TimedOut):
@@ -175,6 +200,85 @@ async def test_nothing_to_ask_is_refused_here() -> None:
         with pytest.raises(BadInput, match="at least one item"):
             await service.predict([], ask())
         assert pod.asked == []
+
+
+# ---- streams
+
+
+def events(*values: bytes) -> bytes:
+    head = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n"
+    return head + b"".join(b"data: " + value + b"\n\n" for value in values)
+
+
+PARTS = (b'{"index":0,"delta":"one"}', b'{"index":0,"delta":"two"}')
+WHOLE = orjson.dumps(
+    {
+        "text": "ONE TWO",
+        "usage": {"total_tokens": 2},
+        "served_by": {"model": "echo", "revision": 3, "queued": 0.5, "ran": 1},
+    }
+)
+
+STREAMS: dict[str, tuple[Any, type[Exception], str]] = {
+    "ends early": (answers(events(*PARTS)), Unavailable, "broke off in the middle"),
+    "ends in an event": (answers(events(*PARTS, WHOLE)[:-9]), Unavailable, "broke off in the"),
+    "resets": (breaks_off(events(*PARTS, *PARTS), reset=True), Unavailable, "broke off in the"),
+    "nonsense": (answers(events(*PARTS, b"{")), Unavailable, NONSENSE),
+    "no list of served": (answers(events(*PARTS, b'{"text": "A"}')), Unavailable, NONSENSE),
+    "endless event": (answers(events(*PARTS) + b"data: " + b"x" * 9000), Unavailable, LARGE),
+    "error": (
+        answers(
+            events(*PARTS) + b'event: error\ndata: {"error": "No.", "error_type": "TimedOut"}\n\n'
+        ),
+        TimedOut,
+        "No.",
+    ),
+    "error of another": (
+        answers(events(*PARTS) + b"event: error\ndata: oh\n\n"),
+        Unavailable,
+        "went wrong in the",
+    ),
+    "hangs": (hangs_after(events(*PARTS)), TimedOut, "did not answer in the time"),
+}
+
+
+@pytest.mark.parametrize("name", STREAMS)
+async def test_a_stream_that_breaks_is_one_sentence_after_the_parts_that_came(name: str) -> None:
+    behaviour, kind, sentence = STREAMS[name]
+    heard: list[str] = []
+    async with (
+        serving(behaviour, ECHOES) as pod,
+        asking(pod.address, answer_bytes=5000, **SPOKEN) as service,
+    ):
+        stream = service.stream("one two", ask(1 if name == "hangs" else 20))
+        with pytest.raises(kind, match=sentence) as raised:
+            await all_of(stream, heard)
+        assert type(raised.value) is kind
+    assert heard[:1] == ["one"]
+    assert set(heard) <= {"one", "two"}
+
+
+@pytest.mark.parametrize(
+    "pieces", [drips(events(*PARTS, WHOLE), 0), answers(events(*PARTS, WHOLE))]
+)
+async def test_a_stream_is_heard_however_it_is_cut_into_pieces(pieces: Any) -> None:
+    async with serving(pieces, ECHOES) as pod, asking(pod.address, **SPOKEN) as service:
+        one, two, answer = [part async for part in service.stream("one two", ask())]
+    assert (one, two, list(answer)) == ("one", "two", ["ONE TWO"])
+    assert (answer.model, answer.revision, answer.queued, answer.ran) == ("echo", 3, 0.5, 1)
+    assert answer.pod == pod.address.removeprefix("http://")
+
+
+async def test_a_closed_service_ends_a_stream_too() -> None:
+    spoken = hangs_after(events(*PARTS))
+    async with serving(spoken, ECHOES) as pod, asking(pod.address, **SPOKEN) as service:
+        stream = service.stream("one two", ask())
+        assert [await anext(stream), await anext(stream)] == ["one", "two"]
+        rest = asyncio.create_task(anext(stream))  # type: ignore[arg-type]
+        await asyncio.sleep(0.02)
+        await service.close()
+        with pytest.raises(Unavailable, match="The portal is leaving"):
+            await rest
 
 
 # ---- two addresses
@@ -221,23 +325,19 @@ async def test_the_pod_with_the_least_open_requests_is_asked_and_equals_in_turn(
         serving(answers(answered())) as free,
         asking(busy.address, free.address) as service,
     ):
-        await service.status()
-        waiting: list[asyncio.Task[Any]] = []
-        while not busy.asked:
-            waiting.append(asyncio.create_task(service.predict(PAIRS, ask())))
-            await asyncio.sleep(0.02)
-        before = len(free.asked)
+        two = [asyncio.create_task(service.predict(PAIRS, ask())) for _ in range(2)]
+        await until(lambda: len(busy.asked) == len(free.asked) == 1, "both were never asked")
+        await asyncio.wait(two, return_when=asyncio.FIRST_COMPLETED)
         for _ in range(5):
             await service.predict(PAIRS, ask())
-        assert len(free.asked) == before + 5
+        assert (len(busy.asked), len(free.asked)) == (1, 6)
         busy.behaviour = answers(answered())
-        for task in waiting:
+        for task in two:
             task.cancel()
-        await asyncio.gather(*waiting, return_exceptions=True)
-        before = len(free.asked)
+        await asyncio.gather(*two, return_exceptions=True)
         for _ in range(6):
             await service.predict(PAIRS, ask())
-        assert len(free.asked) == before + 3
+        assert (len(busy.asked), len(free.asked)) == (4, 9)
 
 
 async def test_a_pod_takes_only_so_many_requests_of_one_portal() -> None:
