@@ -6,6 +6,7 @@
 #   make test         check, then every test
 #   make e2e          the tests that start whole processes
 #   make bench        the benchmarks: ratios
+#   make docs         write docs/configuration.md from the settings
 #   make constraints  pin again what the requirements bring along
 
 PYTHON ?= python3
@@ -15,7 +16,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
 
 .DEFAULT_GOAL := run
-.PHONY: run install check test e2e bench constraints clean
+.PHONY: run install check test e2e bench docs constraints clean
 .DELETE_ON_ERROR:
 
 run: $(VENV)/portal.stamp
@@ -37,6 +38,9 @@ e2e: $(VENV)/dev.stamp
 
 bench: $(VENV)/dev.stamp
 	$(BIN)/python benchmarks/start.py
+
+docs: $(VENV)/portal.stamp
+	$(BIN)/python docs/make_configuration.py
 
 # Keeps every version that still fits; an empty constraints.txt takes the newest of all.
 constraints: $(BIN)/uv

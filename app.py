@@ -188,6 +188,7 @@ def build_portal(
             metrics.start()
             yield
             await metrics.close()
+            await portal.swaps.close()
         audit.close()
 
     app.router.lifespan_context = life

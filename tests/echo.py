@@ -8,7 +8,7 @@ a shape of its own.
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from pydantic import BaseModel
+from pydantic import BaseModel, TypeAdapter
 
 from backends.engines import Emit, Model
 from backends.engines.rerank import Pair, Relevance
@@ -69,6 +69,8 @@ class EchoShape:
     request: type[BaseModel] = EchoRequest
     response: type[BaseModel] = BaseModel
     takes_forms = False
+    outputs = TypeAdapter(tuple[str, ...])
+    parts = TypeAdapter(str)
 
     def is_heavy(self, sent: Sent) -> bool:
         return False
@@ -86,14 +88,8 @@ class EchoShape:
 
         return Question((asked.text,), write, part=part if asked.stream else None)
 
-    def ask(self, items: Sequence[Any], *, stream: bool = False) -> dict[str, Any]:
-        return {"text": items[0], "stream": stream}
-
-    def answered(self, value: Any) -> Sequence[Any]:
-        return [value["text"]]
-
-    def part_of(self, event: Any) -> Any:
-        return event.get("delta")
+    def ask(self, items: Sequence[Any]) -> dict[str, Any]:
+        return {"text": items[0]}
 
 
 def echo(engine: Echo) -> Family:

@@ -156,10 +156,11 @@ async def closes(exchange: Exchange) -> None:
 
 
 def breaks_off(data: bytes, *, reset: bool = False) -> Behaviour:
-    """Half of the data, then the end."""
+    """The head and half of the body, then the end."""
 
     async def behave(exchange: Exchange) -> None:
-        await exchange.send(data[: len(data) // 2])
+        body = data.index(b"\r\n\r\n") + 4
+        await exchange.send(data[: (body + len(data)) // 2])
         if reset:
             exchange.reset()
 

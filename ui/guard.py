@@ -10,7 +10,7 @@ import asyncio
 import functools
 import logging
 import time
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from html import escape
@@ -103,6 +103,26 @@ def guarded(
     return decorate
 
 
+def streamed(
+    portal: Portal, service: str
+) -> Callable[[Callable[P, AsyncIterator[R]]], Callable[P, AsyncIterator[R]]]:
+    """`guarded` for a handler that yields: one count and one line when its last value is out."""
+
+    def decorate(handler: Callable[P, AsyncIterator[R]]) -> Callable[P, AsyncIterator[R]]:
+        @functools.wraps(handler)
+        async def run(*given: P.args, **named: P.kwargs) -> AsyncIterator[R]:
+            # Gradio may resume it in another context, so nothing is kept in context variables
+            number, facts = new_request_id(), dict[str, Any]()
+            with _as_message(number), _tallied(portal, service, facts):
+                facts["request_id"] = number
+                async for value in handler(*given, **named):
+                    yield value
+
+        return run
+
+    return decorate
+
+
 def validator(
     order: Sequence[str],
 ) -> Callable[[Callable[..., Iterable[BadInput]]], Callable[..., list[Any]]]:
@@ -135,6 +155,15 @@ def _translated() -> Iterator[None]:
     """Give the event a number of its own, and let no error out that a visitor cannot read."""
     number = request_id.set(new_request_id())
     try:
+        with _as_message(request_id.get()):
+            yield
+    finally:
+        request_id.reset(number)
+
+
+@contextmanager
+def _as_message(number: str) -> Iterator[None]:
+    try:
         yield
     except QuartetError as error:
         raise gr.Error(message(error), title=plain("guard.title"), print_exception=False) from error
@@ -142,10 +171,8 @@ def _translated() -> Iterator[None]:
         raise
     except Exception as error:
         log.exception("failed")
-        apology = escape(plain("guard.bug", request_id=request_id.get()))
+        apology = escape(plain("guard.bug", request_id=number))
         raise gr.Error(apology, title=plain("guard.title"), print_exception=False) from error
-    finally:
-        request_id.reset(number)
 
 
 @contextmanager
@@ -156,18 +183,26 @@ def _counted(portal: Portal, service: str) -> Iterator[None]:
         return
     facts: dict[str, Any] = {}
     kept = _facts.set(facts)
+    try:
+        with _tallied(portal, service, facts):
+            yield
+    finally:
+        _facts.reset(kept)
+
+
+@contextmanager
+def _tallied(portal: Portal, service: str, facts: dict[str, Any]) -> Iterator[None]:
     began = time.perf_counter()
     outcome = "ok"
     try:
         yield
-    except asyncio.CancelledError:
+    except (asyncio.CancelledError, GeneratorExit):
         outcome = "CallerLeft"
         raise
     except Exception as error:
         outcome = type(error).__name__ if isinstance(error, QuartetError) else "InternalError"
         raise
     finally:
-        _facts.reset(kept)
         seconds = time.perf_counter() - began
         portal.instruments.requests.labels(service, outcome).inc()
         portal.instruments.request_seconds.labels(service).observe(seconds)

@@ -13,11 +13,23 @@ from typing import Any
 
 import gradio as gr
 
+from backends.engines.translate.languages import LANGUAGES
 from backends.errors import BadInput
 from backends.families import FAMILIES
 
+NEEDS = " · "  # stands in the label of a language that the loaded model does not know
+
+
 TEXTS: dict[str, tuple[str, str]] = {
     **{f"tab.{family.name}": family.title for family in FAMILIES.values()},
+    **{f"language.{each.code}": (each.name, each.chinese) for each in LANGUAGES.values()},
+    **{
+        f"language.{each.code}.needs": (
+            f"{each.name}{NEEDS}needs another model",
+            f"{each.chinese}{NEEDS}需要其他模型",
+        )
+        for each in LANGUAGES.values()
+    },
     # the shell
     "shell.purpose": ("{verbs} on your own hardware", "在自己的硬件上{verbs}"),
     "shell.ready": ("Ready", "就绪"),
@@ -52,6 +64,8 @@ TEXTS: dict[str, tuple[str, str]] = {
     "rerank.query_hint": ("What are you looking for?", "想找什么？"),
     "rerank.documents": ("Documents, one a line", "文档（每行一篇）"),
     "rerank.documents_hint": ("Paste texts here, one a line", "在此粘贴文本，每行一篇"),
+    "rerank.pictures": ("Pictures to rank", "待排序的图片"),
+    "rerank.query_picture": ("Picture as query", "以图片作为查询"),
     "rerank.file": ("Or a file: .txt, .csv or .jsonl", "或上传文件：.txt、.csv 或 .jsonl"),
     "rerank.from_file": (
         "{count} documents from {name}, ranked together with the lines above.",
@@ -71,8 +85,9 @@ TEXTS: dict[str, tuple[str, str]] = {
     "rerank.go": ("Rank documents", "开始排序"),
     "rerank.examples": ("Try", "试试"),
     "rerank.example_meaning": ("Meaning over words", "重含义，轻字面"),
-    "rerank.example_chinese": ("In Chinese", "中文"),
+    "rerank.example_chinese": ("In Chinese", "中文示例"),
     "rerank.example_across": ("Across languages", "跨语言"),
+    "rerank.example_pictures": ("With pictures", "含图片"),
     "rerank.example_hard": ("A hard one", "有难度的"),
     # the rerank tab: what it answers
     "rerank.nothing_yet": ("No ranking yet", "尚未排序"),
@@ -120,6 +135,100 @@ TEXTS: dict[str, tuple[str, str]] = {
         "The instruction was ignored: {model} does not follow one.",
         "任务指令未生效：{model} 不支持指令。",
     ),
+    # pictures
+    "picture.too_heavy": (
+        "The picture is larger than {most} MB; send a smaller one",
+        "图片超过 {most} MB，请换一张较小的",
+    ),
+    "picture.gone": (
+        "The picture is no longer here; add it again",
+        "图片已失效，请重新添加",
+    ),
+    # the entailment tab
+    "entailment.image": ("Picture", "图片"),
+    "entailment.statements": ("Statements to check, one a line", "待判断的陈述（每行一条）"),
+    "entailment.statements_hint": ("There is a cat.", "There is a cat."),
+    "entailment.premise": ("Premise", "前提"),
+    "entailment.premise_hint": (
+        "A sentence taken to be true beside the picture",
+        "与图片一同视为真的一句话",
+    ),
+    "entailment.go": ("Check statements", "开始判断"),
+    "entailment.example_cat": ("A cat", "一只猫"),
+    "entailment.example_coffee": ("A cup of coffee", "一杯咖啡"),
+    "entailment.example_person": ("A portrait", "一幅肖像"),
+    "entailment.nothing_yet": ("No verdicts yet", "尚无结论"),
+    "entailment.start": (
+        "An example is filled in: press Check statements, or put in your own picture.",
+        "示例已填好：点击“开始判断”，或换成您自己的图片。",
+    ),
+    "entailment.count": ("{count} statements", "{count} 条陈述"),
+    "entailment.count.one": ("{count} statement", "{count} 条陈述"),
+    "entailment.yes": ("Yes", "是"),
+    "entailment.maybe": ("Maybe", "可能"),
+    "entailment.no": ("No", "否"),
+    "entailment.found": ("Found", "找到"),
+    "entailment.checked": ("Checked", "检查"),
+    "entailment.unchecked": ("Not checked", "未检查"),
+    "entailment.note": ("Note", "说明"),
+    "entailment.measured_before": (
+        "Measured before on our own statements, the same for every picture.",
+        "以下比例事先在我们自己的陈述上测得，对每张图片都相同。",
+    ),
+    "entailment.measured": (
+        "Of 100 answers {label}, the truth was Yes {yes}, Maybe {maybe}, No {no} times.",
+        "每 100 次回答“{label}”，实际为“是”{yes} 次、“可能”{maybe} 次、“否”{no} 次。",
+    ),
+    "entailment.own": (
+        "Yes {yes} %, Maybe {maybe} %, No {no} %",
+        "是 {yes}%，可能 {maybe}%，否 {no}%",
+    ),
+    "entailment.code_picture": (
+        "Save your picture as photo.jpg beside it; the name does not matter.",
+        "请将图片保存为同一目录下的 photo.jpg，文件名无关紧要。",
+    ),
+    "entailment.no_image": ("Add a picture", "请添加图片"),
+    "entailment.no_statements": ("Write at least one statement", "请至少写一条陈述"),
+    "entailment.too_many": (
+        "{found} statements; at most {most} are checked at once. Remove some.",
+        "共 {found} 条陈述，一次最多 {most} 条，请减少。",
+    ),
+    # the translate tab
+    "translate.source": ("From", "源语言"),
+    "translate.target": ("To", "目标语言"),
+    "translate.detect": ("Detect language", "自动检测"),
+    "translate.text": ("Text", "原文"),
+    "translate.text_hint": ("Type or paste text", "输入或粘贴文本"),
+    "translate.result": ("Translation", "译文"),
+    "translate.go": ("Translate", "翻译"),
+    "translate.swap": ("Swap sides", "互换"),
+    "translate.example_story": ("A story", "一段往事"),
+    "translate.example_back": ("From Portuguese", "葡萄牙语原文"),
+    "translate.example_kept": ("Placeholders and links", "占位符与链接"),
+    "translate.start": (
+        "The translation appears here sentence by sentence.",
+        "译文会逐句显示在这里。",
+    ),
+    "translate.done": (
+        "{count} characters · {model} · {milliseconds} ms",
+        "{count} 个字符 · {model} · {milliseconds} 毫秒",
+    ),
+    "translate.found": ("found: {language}", "检测到：{language}"),
+    "translate.neural": ("neural", "神经网络"),
+    "translate.rules": ("rules", "规则"),
+    "translate.needs": (
+        "{language} needs {models}. This version does not load them yet: they need a GPU, and a "
+        "coming version brings the loader.",
+        "{language}需要 {models}。此版本尚不能加载它们：需要 GPU，其加载器将在后续版本中提供。",
+    ),
+    "translate.needs_pair": (
+        "{model} has no way from {source} to {target} here. {models} would.",
+        "{model} 在此无法从{source}译为{target}，{models} 可以。",
+    ),
+    "translate.code_left_out": (
+        "{count} characters are left out here to keep this short; put them in.",
+        "为保持简短，此处省略了 {count} 个字符，请自行补上。",
+    ),
     # the loaded model
     "model.runs_on": ("{model} on {device}", "{model}，运行于 {device}"),
     "model.none": ("No model is loaded.", "当前没有已加载的模型。"),
@@ -129,6 +238,11 @@ TEXTS: dict[str, tuple[str, str]] = {
         "还可使用：{model}（{about}），可在运维页切换。",
     ),
     "model.cannot_load": (
+        "Not in this version: {model} ({about}). They need a {device} and a loader, which a "
+        "coming version brings.",
+        "此版本尚不支持：{model}（{about}）。它们需要 {device}，其加载器将在后续版本中提供。",
+    ),
+    "model.cannot_load.one": (
         "Not in this version: {model} ({about}). It needs a {device} and a loader, which a coming "
         "version brings.",
         "此版本尚不支持：{model}（{about}）。它需要 {device}，其加载器将在后续版本中提供。",
@@ -136,6 +250,30 @@ TEXTS: dict[str, tuple[str, str]] = {
     "model.lacks.instruction": (
         "{model} does not follow instructions. {others} does.",
         "{model} 不支持指令，{others} 支持。",
+    ),
+    "model.lacks.premise": (
+        "{model} goes by the picture alone. {others} uses a premise.",
+        "{model} 只依据图片判断，{others} 支持前提。",
+    ),
+    "model.nobody.premise": (
+        "{model} goes by the picture alone, as does every other model here.",
+        "{model} 只依据图片判断，此处其他模型也是如此。",
+    ),
+    "model.lacks.picture_query": (
+        "{model} takes no picture as a query. {others} does.",
+        "{model} 不支持以图片作为查询，{others} 支持。",
+    ),
+    "model.nobody.picture_query": (
+        "{model} takes no picture as a query, nor does any other model here.",
+        "{model} 不支持以图片作为查询，此处其他模型也不支持。",
+    ),
+    "model.lacks.picture_documents": (
+        "{model} reads texts only. {others} reads pictures.",
+        "{model} 只读取文本，{others} 可读取图片。",
+    ),
+    "model.nobody.picture_documents": (
+        "{model} reads texts only, as does every other model here.",
+        "{model} 只读取文本，此处其他模型也是如此。",
     ),
     "model.nobody.instruction": (
         "{model} does not follow instructions, nor does any other model here.",
@@ -153,7 +291,10 @@ TEXTS: dict[str, tuple[str, str]] = {
     "rerank.python": ("Python, standard library only", "Python，仅用标准库"),
     # the rerank tab: what to fix
     "rerank.no_query": ("Enter a query", "请输入查询"),
-    "rerank.no_documents": ("Enter at least one document", "请至少输入一篇文档"),
+    "rerank.no_documents": (
+        "Enter at least one document, or add a picture",
+        "请至少输入一篇文档，或添加一张图片",
+    ),
     "rerank.too_long": (
         "{found} characters; at most {most} are read. Shorten it.",
         "共 {found} 个字符，最多 {most} 个，请缩短。",
@@ -202,6 +343,7 @@ TEXTS: dict[str, tuple[str, str]] = {
     "admin.worst": ("(worst service)", "（最差的服务）"),
     "admin.ago": ("vs 5 min ago", "较 5 分钟前"),
     "admin.no_value": ("no requests in the last minute", "最近一分钟没有请求"),
+    "admin.not_yet": ("no figure yet", "暂无数据"),
     "admin.no_change_known": ("no figure from 5 min ago", "5 分钟前没有数据"),
     "admin.running": ("Running", "运行中"),
     "admin.pending": ("Loading", "加载中"),

@@ -21,7 +21,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from backends.errors import QuartetError, Unavailable
+from backends.errors import NotFound, QuartetError, Unavailable
 
 log = logging.getLogger(__name__)
 
@@ -214,8 +214,11 @@ _TEXTS = tuple(f.name for f in fields(Line) if f.name not in ("seq", "time", "pr
 
 def verify(path: Path) -> Chain:
     """The chain in this file, for `python app.py audit verify`; needs no lock."""
-    with path.open("rb") as file:
-        return _walk(file).chain
+    try:
+        with path.open("rb") as file:
+            return _walk(file).chain
+    except FileNotFoundError as error:
+        raise NotFound(f"There is no audit at {path}; nothing was changed yet.") from error
 
 
 def _one_line(text: str) -> str:

@@ -156,6 +156,13 @@ class Swaps:
         plan = previous(workload, self._families)
         return await self.apply(plan, reason=f"Undo of revision {seen}", who=who)
 
+    async def close(self) -> None:
+        """Stop what runs and write down that it was interrupted; before the audit is closed."""
+        running = list(self._running)
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
+
     async def _audited(self, plan: Plan, reason: str, who: Principal) -> Receipt:
         name = f"{plan.ref.context}/{plan.ref.name}"
         change = await asyncio.to_thread(
@@ -168,7 +175,7 @@ class Swaps:
             reason=reason,
             request_id=request_id.get(),
         )
-        outcome = "failed: stopped before its end"
+        outcome = "interrupted: the portal stopped; the record names what starts next"
         try:
             receipt = await self._carry_out(plan, reason, who)
             outcome = f"undone: {receipt.undone}" if receipt.undone else "done"

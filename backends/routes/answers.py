@@ -1,6 +1,6 @@
 """
-Errors as JSON, in one shape for every route: {"error", "error_type", "request_id"}; and "zh",
-the sentence in Chinese where there is one, for a caller whose Accept-Language names it.
+Errors as JSON, in one shape for every route: {"error", "error_type", "request_id"}; a portal
+that asks hears more.
 
 A QuartetError's text is for the caller; anything else is a bug, whose text stays in the log.
 """
@@ -14,7 +14,8 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.routing import Match
 
-from backends.errors import QuartetError
+from backends.errors import BadInput, QuartetError
+from backends.serving.wire.exact import exact_error, is_wanted
 
 METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 SORRY = "Something went wrong on our side; the log knows more under this request id."
@@ -24,25 +25,24 @@ def json_response(value: object, status: int = 200, **headers: str) -> Response:
     return Response(orjson.dumps(value), status, headers, media_type="application/json")
 
 
-def error_response(error: Exception, request_id: str, chinese: bool = False) -> Response:
+def error_response(error: Exception, request_id: str, to_portal: bool = False) -> Response:
     status = error.status if isinstance(error, QuartetError) else 500
     headers = {}
     if isinstance(error, QuartetError) and error.retry_after is not None:
         headers["retry-after"] = str(max(1, math.ceil(error.retry_after)))
     if status == 401:
         headers["www-authenticate"] = "Bearer"
-    body = error_body(error, request_id)
-    if chinese and isinstance(error, QuartetError) and error.zh:
-        body["zh"] = error.zh
-    return json_response(body, status, **headers)
+    return json_response(error_body(error, request_id, to_portal), status, **headers)
 
 
-def error_body(error: Exception, request_id: str) -> dict[str, str]:
+def error_body(error: Exception, request_id: str, to_portal: bool = False) -> dict[str, str]:
     known = isinstance(error, QuartetError)
+    text = error.text if isinstance(error, QuartetError) else SORRY
     return {
-        "error": error.text if isinstance(error, QuartetError) else SORRY,
+        "error": error.for_programs() if isinstance(error, BadInput) else text,
         "error_type": type(error).__name__ if known else "InternalError",
         "request_id": request_id,
+        **(exact_error(error) if to_portal and isinstance(error, QuartetError) else {}),
     }
 
 
@@ -55,8 +55,8 @@ def add_error_answers(app: FastAPI) -> None:
     """Every error of our own routes in our shape, unknown paths and methods too."""
 
     async def known(request: Request, error: Exception) -> Response:
-        chinese = "zh" in request.headers.get("accept-language", "")
-        return error_response(error, request.state.request_id, chinese)
+        to_portal = is_wanted(request.headers.get("accept", ""))
+        return error_response(error, request.state.request_id, to_portal)
 
     async def unknown(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)

@@ -14,7 +14,7 @@ from fastapi import FastAPI
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
-from backends.errors import BadInput
+from backends.errors import BadInput, Unavailable
 from backends.families import Family
 from backends.identity import Ask
 from backends.routes.answers import json_response
@@ -22,6 +22,7 @@ from backends.routes.body import CallerLeft, read_sent, unless_left
 from backends.routes.tally import Tally, events, outcome_of
 from backends.serving import Answer, ModelService
 from backends.serving.wire import SHAPES, Shape
+from backends.serving.wire.exact import Exact, exactly, is_wanted
 from backends.serving.wire.question import Question, Terms
 from backends.serving.wire.text import Sent
 from backends.settings import Limits, Settings
@@ -72,7 +73,7 @@ class _Route:
         tally = Tally(self._service.name, self._instruments)
         try:
             self._service.admit()
-            question = await self._read(await read_sent(request, self._limits.body_bytes))
+            question = await self._question(request)
             tally.facts["items"] = len(question.items)
             ask = self._ask(request, question)
             if question.part is not None:
@@ -95,8 +96,17 @@ class _Route:
         headers = {"cache-control": "no-cache", "x-accel-buffering": "no"}
         return StreamingResponse(rest, media_type="text/event-stream", headers=headers)
 
+    async def _question(self, request: Request) -> Question:
+        """What is asked; a portal's is answered exactly, and its pictures come as base64."""
+        if isinstance(self._shape, Exact) and is_wanted(request.headers.get("accept", "")):
+            sent = await read_sent(request, self._limits.body_bytes * 4 // 3)
+            return exactly(await self._read(sent), self._shape)
+        return await self._read(await read_sent(request, self._limits.body_bytes))
+
     async def _read(self, sent: Sent) -> Question:
         status = await self._service.status()
+        if not status.model:
+            raise Unavailable(status.reason or f"No {self._service.name} model is loaded yet.")
         terms = Terms(self._limits, self._family, status.model)
         if self._shape.is_heavy(sent):
             return await asyncio.to_thread(self._shape.read, sent, terms)

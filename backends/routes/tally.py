@@ -64,7 +64,8 @@ async def events(
         if not isinstance(error, QuartetError):
             log.exception("failed")
         tally.end(outcome_of(error))
-        yield b"event: error\ndata: " + orjson.dumps(error_body(error, request_id.get())) + b"\n\n"
+        body = error_body(error, request_id.get(), to_portal=question.is_exact)
+        yield b"event: error\ndata: " + orjson.dumps(body) + b"\n\n"
     finally:
         tally.end("CallerLeft")  # counts only if nothing ended it before
 

@@ -1,6 +1,7 @@
 """What stands in the queue: requests with their entries, and the slot of a loaded engine."""
 
 import asyncio
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -9,6 +10,8 @@ from typing import Any
 from backends.engines import Capabilities, Engine, Model
 from backends.identity import Ask
 from backends.serving import Answer
+
+_REMEMBERED_SECONDS = 2.0
 
 
 @dataclass(eq=False, slots=True)
@@ -38,8 +41,13 @@ class Slot:
         return own
 
     def learn(self, tokens: int, seconds: float) -> None:
+        """
+        The rate over the last seconds of running. By seconds, not by batches: a hundred batches
+        whose documents an engine remembered took no time and say nothing of new ones.
+        """
         seen = tokens / seconds
-        self.rate = 0.9 * self.rate + 0.1 * seen if self.rate else seen
+        share = 1 - math.exp(-seconds / _REMEMBERED_SECONDS)
+        self.rate = self.rate + share * (seen - self.rate) if self.rate else seen
 
     def is_done(self) -> bool:
         """True once: whoever hears it closes the engine."""

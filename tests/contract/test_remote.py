@@ -190,7 +190,8 @@ async def test_bad_input_that_only_the_engine_sees_comes_through(tmp_path: Path)
         async with asking(pod) as service:
             with pytest.raises(BadInput) as raised:
                 await service.predict(echo.pairs("bad"), ask())
-    assert (raised.value.text, raised.value.zh) == (blame.text, blame.zh)
+    told = raised.value
+    assert (told.text, told.zh, told.field) == (blame.text, blame.zh, blame.field)
 
 
 async def test_a_bug_in_a_pod_is_told_without_its_trace(tmp_path: Path) -> None:

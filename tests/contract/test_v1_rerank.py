@@ -90,13 +90,24 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"documents": "one text"}, "documents must be a list"),
     ({"documents": ["a", 3]}, "documents[1] must be text"),
     ({"documents": ["a", None]}, "documents[1] must be text"),
-    ({"documents": [{"title": "no text"}]}, 'documents[0] must be text or an object with a "text"'),
-    ({"documents": [{"text": 5}]}, 'documents[0] must be text or an object with a "text"'),
-    ({"documents": ["a", {"image": "https://example.org/cat.jpg"}]}, "documents[1] is a picture"),
+    (
+        {"documents": [{"title": "no text"}]},
+        'documents[0] must be text or an object with a "text" or an "image"',
+    ),
+    (
+        {"documents": [{"text": 5}]},
+        'documents[0] must be text or an object with a "text" or an "image"',
+    ),
+    (
+        {"documents": ["a", {"image": "https://example.org/cat.jpg"}]},
+        "documents[1]: Addresses are not fetched;",
+    ),
     (
         {"documents": [{"content": [{"type": "image_url", "image_url": {"url": "http://x/a"}}]}]},
-        "documents[0].content[0] is a picture",
+        "documents[0]: Addresses are not fetched;",
     ),
+    ({"documents": [{"image": 7}]}, "documents[0] must be text or an object"),
+    ({"documents": [{"image": "aGVsbG8="}]}, "documents[0]: "),
     ({"documents": [{"content": [3]}]}, "documents[0].content[0] must be an object"),
     ({"documents": [{"a": "b"}], "rank_fields": ["c"]}, "documents[0] has none of the rank_fields"),
     ({"top_n": 0}, "top_n must be at least 1"),

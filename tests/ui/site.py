@@ -9,7 +9,7 @@ from typing import Any
 
 from starlette.types import Receive, Scope, Send
 
-from app import build_portal
+from app import build_portal  # sets what must stand before Gradio is imported
 from backends.families import FAMILIES, Family
 from backends.portal import Portal
 from backends.settings import Settings
@@ -18,8 +18,11 @@ from tests.running import in_thread
 
 @dataclass(frozen=True, slots=True)
 class Site:
+    """`url` has no slash at its end. `token` signs in to Admin, once."""
+
     url: str
     portal: Portal
+    token: str
     loop: asyncio.AbstractEventLoop
 
     def do(self, act: Callable[[Portal], Awaitable[Any]]) -> Any:
@@ -33,14 +36,19 @@ class Site:
 
 @contextmanager
 def site(folder: Path, families: Mapping[str, Family] = FAMILIES, **given: Any) -> Iterator[Site]:
-    """`given` are settings, such as `server=Server(root_path="/q")`."""
-    app, _, portal = build_portal(Settings(state_dir=folder, **given), families)
+    """`given` are settings, such as `server=Server(root_path="/q")`, served below that path."""
+    settings = Settings(state_dir=folder, **given)
+    tokens: list[str] = []
+    app, _, portal = build_portal(settings, families, announce=tokens.append)
     loops: list[asyncio.AbstractEventLoop] = []
 
-    async def remembers_its_loop(scope: Scope, receive: Receive, send: Send) -> None:
+    async def reachable(scope: Scope, receive: Receive, send: Send) -> None:
         if not loops:
             loops.append(asyncio.get_running_loop())
+        if scope["type"] == "http":  # as uvicorn says it, behind a proxy that took the path off
+            scope["root_path"] = settings.server.root_path
         await app(scope, receive, send)
 
-    with in_thread(remembers_its_loop) as url:
-        yield Site(url, portal, loops[0])
+    with in_thread(reachable) as url:
+        token = portal.identity.token or ""
+        yield Site(f"{url}{settings.server.root_path}", portal, token, loops[0])

@@ -79,6 +79,13 @@ def test_a_figure_that_nothing_happened_for_is_a_dash_and_never_zero() -> None:
         assert "no requests in the last minute" in tile(drawn, name)
 
 
+def test_before_the_first_figure_none_is_claimed() -> None:
+    drawn = tiles(figures())
+    for name in ("rps", "waiting"):
+        assert '<span class="val">–</span>' in tile(drawn, name)
+        assert "no figure yet" in tile(drawn, name)
+
+
 def test_without_a_figure_from_five_minutes_ago_no_change_is_claimed() -> None:
     drawn = tile(tiles(figures(rps=series("rps", *[1.0] * 50))), "rps")
     assert "no figure from 5 min ago" in drawn
@@ -122,6 +129,7 @@ def test_a_line_is_cut_where_values_are_missing_and_starts_at_nothing() -> None:
     assert drawn.count("<polyline") == 2
     assert "0.0,17.0 0.6,2.0" in drawn
     assert drawn.endswith("</svg>")
+    assert "<polyline" not in spark([(NOW - 2000, 1.0), (NOW - 1995, 1.0)], NOW)
     assert "<polyline" not in spark([(NOW, 1.0)], NOW)
     assert "<polyline" not in spark([], NOW)
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from backends.errors import Unavailable
+from backends.errors import NotFound, Unavailable
 from backends.ops import audit
 from backends.ops.audit import INTENT, INTERRUPTED, OUTCOME, RECOVERED, Audit, verify
 
@@ -223,6 +223,11 @@ def test_a_second_process_is_refused_with_a_sentence(path: Path) -> None:
     Audit(path).close()
 
 
+def test_verifying_an_audit_that_is_not_there_says_so(path: Path) -> None:
+    with pytest.raises(NotFound, match="nothing was changed yet"):
+        verify(path)
+
+
 def test_writers_in_many_threads_leave_one_chain(path: Path) -> None:
     log = Audit(path)
     threads = [threading.Thread(target=changed, args=(log, 5)) for _ in range(8)]
@@ -262,7 +267,7 @@ def test_a_full_disk_refuses_the_change_and_leaves_no_half_line(path: Path) -> N
     """A limit on file size stands for the full disk: the kernel writes a part, then refuses."""
     code = (
         "import resource, signal, sys; from pathlib import Path\n"
-        "from backends.ops.audit import Audit; from backends.errors import Unavailable\n"
+        "from backends.ops.audit import Audit; from backends.errors import NotFound, Unavailable\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
         "log = Audit(Path(sys.argv[1]))\n"
         "def intend(): return log.intent(user='a', role='r', object='o', before='b', after='c',"

@@ -268,6 +268,21 @@ async def test_a_swap_goes_on_when_the_page_leaves(scene: Scene) -> None:
     assert (await scene.workload()).pods[0].model == "slow"
 
 
+async def test_a_portal_that_stops_writes_down_what_it_interrupted(
+    scene: Scene, tmp_path: Path
+) -> None:
+    swap = asyncio.create_task(scene.swap("slow"))
+    await scene.loading("slow")
+    await scene.swaps.close()
+    scene.gate.set()
+    with pytest.raises(asyncio.CancelledError):
+        await swap
+    assert scene.outcomes()[0].startswith("interrupted: the portal stopped")
+    record = scene.records.read("stub")
+    assert record is not None
+    assert record.model == "slow"
+
+
 async def test_requests_meanwhile_are_answered_and_counted_in_the_receipt(scene: Scene) -> None:
     count = scene.instruments.requests.labels
     count("stub", "ok").inc(5)  # before: not counted

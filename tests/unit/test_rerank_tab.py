@@ -339,7 +339,7 @@ def test_the_first_example_hides_its_answers_from_word_matching() -> None:
 
 
 def test_examples_are_what_the_button_says() -> None:
-    assert len({example.key for example in examples.RERANK}) == len(examples.RERANK) == 4
+    assert len({example.key for example in examples.RERANK}) == len(examples.RERANK) == 5
     for example in examples.RERANK:
         assert read_pairs(example.query, example.documents, "", Limits()).pairs
         assert read_lines("\n".join(example.documents)) == example.documents

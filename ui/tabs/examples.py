@@ -3,6 +3,7 @@ What the tabs offer to try, one click from an answer worth looking at.
 
 Rerank: the first is filled in when the page opens. In it the wrong documents share words with the
 query and the right ones share none; a test asks the real model which of them win.
+Translate: texts that the embedded translator does well; a test looks for the words that show it.
 """
 
 from dataclasses import dataclass
@@ -10,11 +11,12 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Ranked:
-    """A query and documents to rank; `key` names its button."""
+    """A query, documents and some of our photos to rank; `key` names its button."""
 
     key: str
     query: str
     documents: tuple[str, ...]
+    photos: tuple[str, ...] = ()
 
 
 RERANK = (
@@ -70,5 +72,82 @@ RERANK = (
             "The speed of wildfires depends on the wind.",
             "Leopards and pumas rarely share a territory.",
         ),
+    ),
+    Ranked(
+        "rerank.example_pictures",
+        "a hot drink in a red cup",
+        (
+            "Espresso, served with a small spoon.",
+            "The stands were red with scarves as the hosts won the cup.",
+        ),
+        ("chelsea.jpg", "coffee.jpg", "rocket.jpg", "hubble_deep_field.jpg"),
+    ),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Translated:
+    """A text to translate; `key` names its button."""
+
+    key: str
+    text: str
+    source: str
+    target: str
+
+
+TRANSLATE = (
+    Translated(
+        "translate.example_story",
+        "My grandmother always said that rain on a wedding day brings good luck. It rained all "
+        "day at mine, and we have been happy for thirty years.",
+        "en",
+        "pt",
+    ),
+    Translated(
+        "translate.example_back",
+        "O quarteto afinou em silêncio antes que as luzes se apagassem.\n\n"
+        "A minha avó dizia sempre que chuva no dia do casamento traz sorte.",
+        "auto",
+        "en",
+    ),
+    Translated(
+        "translate.example_kept",
+        "Hello {name}, your order #4521 will arrive on Friday. "
+        "Track it at https://example.org/orders/4521 😀",
+        "en",
+        "pt",
+    ),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Stated:
+    """One of our photos and statements about it; `key` names its button."""
+
+    key: str
+    photo: str
+    statements: tuple[str, ...]
+
+
+ENTAILMENT = (
+    Stated(
+        "entailment.example_cat",
+        "chelsea.jpg",
+        (
+            "There is a cat.",
+            "There is a dog.",
+            "There is no cat.",
+            "The cat is waiting for its owner.",
+        ),
+    ),
+    Stated(
+        "entailment.example_coffee",
+        "coffee.jpg",
+        ("There is a cup of coffee.", "There is a cat.", "The coffee is hot."),
+    ),
+    Stated(
+        "entailment.example_person",
+        "astronaut.jpg",
+        ("There is a person.", "There is no person.", "A woman smiles."),
     ),
 )

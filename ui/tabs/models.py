@@ -3,6 +3,7 @@ The loaded model, in words: what it can and cannot do, which others there are, a
 what it lacks. All of it comes from the family's table.
 """
 
+from collections.abc import Iterable, Iterator
 from html import escape
 
 from backends.engines import Model
@@ -19,7 +20,7 @@ def draw_model(status: Status, family: Family) -> str:
         return f'<div class="q-model">{note("mid", _nothing_loaded(status))}</div>'
     runs = say("model.runs_on", model=model.title, device=status.device)
     limits = f"<p>{both(*model.limits)}</p>" if model.limits[0] else ""
-    others = "".join(_other(other) for other in family.models.values() if other is not model)
+    others = "".join(_others(other for other in family.models.values() if other is not model))
     return (
         f'<section class="q-model"><div class="q-model-top"><span>{runs}</span>'
         f"{chip('info', both(*model.about))}</div>{limits}<ul>{others}</ul></section>"
@@ -37,9 +38,15 @@ def draw_lack(capability: str, status: Status, family: Family) -> str:
     return say(f"model.lacks.{capability}", model=model.title, others=able)
 
 
-def _other(model: Model) -> str:
-    key = "model.can_load" if model.load else "model.cannot_load"
-    return f"<li>{say(key, model=model.title, about=model.about, device=model.device)}</li>"
+def _others(models: Iterable[Model]) -> Iterator[str]:
+    """A line each, but one for those that the same is to be said of."""
+    alike: dict[tuple[bool, tuple[str, str], str], list[str]] = {}
+    for model in models:
+        alike.setdefault((bool(model.load), model.about, model.device), []).append(model.title)
+    for (loads, about, device), titles in alike.items():
+        key = "model.can_load" if loads else "model.cannot_load"
+        names = (", ".join(titles), "、".join(titles))
+        yield f"<li>{say(key, model=names, about=about, device=device, count=len(titles))}</li>"
 
 
 def _nothing_loaded(status: Status) -> str:

@@ -10,9 +10,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from html import escape
 
-from backends.engines.rerank import Pair, Relevance
+from backends.engines.picture import Picture
+from backends.engines.rerank import Pair, Relevance, picture_of, text_of
 from backends.serving import Answer
 from ui.draw import bar, empty, note
+from ui.tabs.pictures import thumbnail
 from ui.texts import plain, say
 
 LONG = 180  # characters of a title that two lines hold
@@ -27,13 +29,17 @@ _WORD = re.compile(rf"[{_HAN}]+|[^\W_{_HAN}]+")
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """`moved` is how many places the document rose, negative if it fell."""
+    """
+    `moved` is how many places the document rose, negative if it fell. Of a picture, `document`
+    is its file's name.
+    """
 
     place: int
     document: str
     score: float
     moved: int
     cut: bool
+    picture: Picture | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,12 +52,28 @@ class Ranking:
     below: int
 
 
-def rank(pairs: Sequence[Pair], answer: Answer, top_n: int, threshold: float) -> Ranking:
-    """Best first; equal scores keep their order. `answer` holds a Relevance for each pair."""
+def rank(
+    pairs: Sequence[Pair],
+    answer: Answer,
+    top_n: int,
+    threshold: float,
+    names: Sequence[str] = (),
+) -> Ranking:
+    """
+    Best first; equal scores keep their order. `answer` holds a Relevance for each pair; `names`
+    are those of the pictures, which come first among the pairs.
+    """
     found: Sequence[Relevance] = answer.outputs
     order = sorted(range(len(pairs)), key=lambda at: -found[at].score)
     rows = [
-        Row(place, pairs[at].document, found[at].score, at + 1 - place, found[at].cut)
+        Row(
+            place,
+            text if (text := text_of(pairs[at].document)) is not None else names[at],
+            found[at].score,
+            at + 1 - place,
+            found[at].cut,
+            picture_of(pairs[at].document),
+        )
         for place, at in enumerate(order, 1)
     ]
     above = [row for row in rows if row.score >= threshold]
@@ -77,9 +99,10 @@ def draw_ranking(
         )
     told = [*notes, *_own_notes(ranking, threshold)]
     rows = "".join(_row(row, ranking.query) for row in ranking.rows)
+    kind = "q-rank q-with-pictures" if any(row.picture for row in ranking.rows) else "q-rank"
     return (
         f'<div class="q-sum" role="status">{_summary(ranking, title, seconds)}</div>'
-        f'<ol class="q-rank">{rows}</ol>'
+        f'<ol class="{kind}">{rows}</ol>'
         + (f'<div class="q-told">{"".join(note("info", line) for line in told)}</div>' * bool(told))
     )
 
@@ -105,10 +128,18 @@ def _own_notes(ranking: Ranking, threshold: float) -> Iterator[str]:
 def _row(row: Row, query: str) -> str:
     cut = f'<span class="q-cut">{say("rerank.cut")}</span>' * row.cut
     return (
-        f'<li class="rk"><span class="pos">{row.place}</span>'
+        f'<li class="rk"><span class="pos">{row.place}</span>{_media(row)}'
         f'<div class="body">{_document(row.document, query)}{bar(row.score)}{cut}</div>'
         f'<span class="num">{row.score:.3f}</span>{_movement(row.moved)}</li>'
     )
+
+
+def _media(row: Row) -> str:
+    """A picture's thumbnail; beside pictures a text has a mark in its place, hidden by CSS else."""
+    if row.picture is None:
+        return '<span class="media" aria-hidden="true">¶</span>'
+    source = thumbnail(row.picture)
+    return f'<span class="media"><img src="{source}" alt="{escape(row.document)}"></span>'
 
 
 def _document(document: str, query: str) -> str:

@@ -10,14 +10,16 @@ import asyncio
 import contextlib
 import json
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
 from backends.engines import Model
+from backends.engines.rerank import picture_of
 from backends.errors import BadInput
 from backends.portal import Portal
 from backends.serving.wire.text import clean
@@ -25,8 +27,9 @@ from backends.settings import Limits
 from ui.draw import code_block, empty, hint, html, note
 from ui.guard import QUIET, ask, guarded, noted, validator
 from ui.tabs import examples
-from ui.tabs.documents import Asked, faults, read_file, read_lines, read_pairs
+from ui.tabs.documents import Asked, Named, faults, read_file, read_lines, read_pairs
 from ui.tabs.models import draw_lack, draw_model
+from ui.tabs.pictures import photo, read_upload, uploads
 from ui.tabs.ranking import draw_ranking, rank
 from ui.tabs.samples import samples
 from ui.texts import both, label, refusal, say
@@ -35,10 +38,11 @@ if TYPE_CHECKING:
     from ui.shell import Page
 
 NAME = "rerank"
+Uploaded = list[tuple[str, str | None]] | None
 TOP_N = 10
 
 # The inputs in the order in which every handler takes them; a BadInput blames one by its name.
-ORDER = ("query", "documents", "file", "instruction", "top_n", "threshold")
+ORDER = ("query", "pictures", "documents", "file", "instruction", "top_n", "threshold")
 
 # The visitor's address bar knows where the portal is, behind whatever proxy: put it last.
 HERE = "(...given) => [...given.slice(0, -1), new URL('.', location.href).href]"
@@ -47,11 +51,14 @@ HERE = "(...given) => [...given.slice(0, -1), new URL('.', location.href).href]"
 @dataclass(frozen=True, slots=True)
 class Inputs:
     query: gr.Textbox
+    pictures: gr.Gallery
+    pictures_note: gr.HTML
     documents: gr.Textbox
     file: gr.File
     file_note: gr.HTML
     instruction: gr.Textbox
     instruction_note: gr.HTML
+    query_picture_note: gr.HTML
     top_n: gr.Number
     threshold: gr.Slider
     go: gr.Button
@@ -96,6 +103,8 @@ def _inputs() -> Inputs:
         max_lines=4,
         elem_id="rerank-query",
     )
+    pictures = uploads(label=label("rerank.pictures"), elem_id="rerank-pictures")
+    pictures_note = html(elem_id="rerank-pictures-note", elem_classes="q-slot")
     documents = gr.Textbox(
         "\n".join(first.documents),
         label=label("rerank.documents"),
@@ -127,15 +136,27 @@ def _inputs() -> Inputs:
             elem_id="rerank-instruction",
         )
         instruction_note = html(elem_id="rerank-instruction-note", elem_classes="q-slot")
+        gr.Image(
+            label=label("rerank.query_picture"),
+            interactive=False,
+            height=72,
+            buttons=[],
+            elem_id="rerank-query-picture",
+            elem_classes="q-media",
+        )
+        query_picture_note = html(elem_id="rerank-query-picture-note", elem_classes="q-slot")
     go = gr.Button(label("rerank.go"), variant="primary", elem_classes="q-go", elem_id="rerank-go")
     html(hint())
     return Inputs(
         query=query,
+        pictures=pictures,
+        pictures_note=pictures_note,
         documents=documents,
         file=file,
         file_note=file_note,
         instruction=instruction,
         instruction_note=instruction_note,
+        query_picture_note=query_picture_note,
         top_n=top_n,
         threshold=threshold,
         go=go,
@@ -165,6 +186,7 @@ def _answer_runs(portal: Portal, page: "Page", given: Inputs, shown: Outputs) ->
     @guarded(portal, NAME)
     async def run(
         query: str,
+        pictures: Uploaded,
         documents: str,
         file: str | None,
         instruction: str,
@@ -172,22 +194,27 @@ def _answer_runs(portal: Portal, page: "Page", given: Inputs, shown: Outputs) ->
         threshold: float,
         request: gr.Request,
     ) -> str:
-        values = (query, documents, file, instruction, top_n, threshold)
+        values = (query, pictures, documents, file, instruction, top_n, threshold)
         asked = await asyncio.to_thread(read, *values, limits=limits)
         began = time.perf_counter()
         answer = await service.predict(asked.pairs, ask(portal, request))
         seconds = time.perf_counter() - began
         noted(answer)
         model = family.models[answer.model]
-        ranking = rank(asked.pairs, answer, top_n or TOP_N, threshold)
+        ranking = rank(asked.pairs, answer, top_n or TOP_N, threshold, asked.names)
         return draw_ranking(ranking, model.title, threshold, seconds, notes(asked, model))
 
     @guarded(portal)
     async def refresh() -> tuple[Any, ...]:
         status = await service.status()
-        able = status.capabilities.instruction
-        lack = "" if able else note("info", draw_lack("instruction", status, family))
-        return draw_model(status, family), gr.update(interactive=able), lack
+        able = status.capabilities
+        lacks = [
+            "" if getattr(able, name) else note("info", draw_lack(name, status, family))
+            for name in ("instruction", "picture_documents", "picture_query")
+        ]
+        instruction, pictures = able.instruction, able.picture_documents
+        controls = gr.update(interactive=instruction), gr.update(interactive=pictures)
+        return draw_model(status, family), *controls, *lacks
 
     ranked: dict[str, Any] = {
         "fn": run,
@@ -199,14 +226,18 @@ def _answer_runs(portal: Portal, page: "Page", given: Inputs, shown: Outputs) ->
         "show_progress": "minimal",
     }
     ends = [gr.on([given.go.click, given.query.submit], **ranked)]
-    filled = [given.query, given.documents, given.file, given.file_note]
+    filled = [given.query, given.documents, given.file, given.file_note, given.pictures]
     for button, example in zip(given.tries, examples.RERANK, strict=True):
-        fill = f"() => {filling(example)}"
-        ends.append(button.click(None, None, filled, js=fill).then(**ranked))
+        if example.photos:  # only the server can put files into the gallery
+            put = button.click(_filler(example), None, filled, **QUIET)
+        else:
+            put = button.click(None, None, filled, js=f"() => {filling(example)}")
+        ends.append(put.then(**ranked))
     english, chinese, *_ = examples.RERANK
     opening = f"() => document.documentElement.dataset.lang === 'zh' ? {filling(chinese)} : "
     page.blocks.load(None, None, filled, js=opening + filling(english))
-    state = [shown.model, given.instruction, given.instruction_note]
+    notes_of = [given.instruction_note, given.pictures_note, given.query_picture_note]
+    state = [shown.model, given.instruction, given.pictures, *notes_of]
     for end in ends:
         end.then(refresh, None, state, **QUIET).then(page.refresh, None, page.pill, **QUIET)
     gr.on(page.again, refresh, None, state, **QUIET)
@@ -228,7 +259,7 @@ def _follow_inputs(portal: Portal, page: "Page", given: Inputs, shown: Outputs) 
 
     @guarded(portal)
     async def code(*values: Any) -> tuple[str, str]:
-        query, documents, file, instruction, top_n, _, here = values
+        query, pictures, documents, file, instruction, top_n, _, here = values
         able = (await service.status()).capabilities.instruction
         texts = await asyncio.to_thread(all_documents, documents, file)
         made = samples(
@@ -238,7 +269,8 @@ def _follow_inputs(portal: Portal, page: "Page", given: Inputs, shown: Outputs) 
             top_n or TOP_N,
             clean(instruction.strip())[0] if able else "",
         )
-        more = note("info", say("rerank.code_left_out", count=made.left_out)) * bool(made.left_out)
+        left_out = made.left_out + len(pictures or [])
+        more = note("info", say("rerank.code_left_out", count=left_out)) * bool(left_out)
         curl = code_block("curl", "curl", made.curl)
         return more + curl + code_block("python", say("rerank.python"), made.python), here
 
@@ -255,14 +287,20 @@ def _follow_inputs(portal: Portal, page: "Page", given: Inputs, shown: Outputs) 
     gr.on([page.blocks.load, shown.fold.expand, shown.again.click], **coded)
 
 
+def _filler(example: examples.Ranked) -> Callable[[], tuple[Any, ...]]:
+    values = example.query, "\n".join(example.documents), None, ""
+    return lambda: (*values, [photo(name) for name in example.photos])
+
+
 def filling(example: examples.Ranked) -> str:
-    """The example as values for query, documents, file and the file's note, in JavaScript."""
-    values = [example.query, "\n".join(example.documents), None, ""]
+    """The example for query, documents, file, the file's note and pictures, in JavaScript."""
+    values: list[Any] = [example.query, "\n".join(example.documents), None, "", []]
     return json.dumps(values, ensure_ascii=False)
 
 
 def wrong(
     query: str,
+    pictures: Uploaded,
     documents: str,
     file: str | None,
     instruction: str,
@@ -279,11 +317,12 @@ def wrong(
         texts += file_documents(file)
     except BadInput as fault:
         yield fault
-    yield from faults(query, texts, instruction, limits)
+    yield from faults(query, texts, instruction, limits, len(pictures or []))
 
 
 def read(
     query: str,
+    pictures: Uploaded,
     documents: str,
     file: str | None,
     instruction: str,
@@ -293,10 +332,14 @@ def read(
     limits: Limits,
 ) -> Asked:
     """The inputs as pairs; raises the first thing that is wrong."""
-    for fault in wrong(query, documents, file, instruction, top_n, threshold, limits=limits):
+    values = (query, pictures, documents, file, instruction, top_n, threshold)
+    for fault in wrong(*values, limits=limits):
         raise fault
     texts = [*read_lines(documents), *file_documents(file)]
-    return read_pairs(query, texts, instruction, limits)
+    seen = [
+        Named(Path(path).name, read_upload(path, "pictures", limits)) for path, _ in pictures or []
+    ]
+    return read_pairs(query, texts, instruction, limits, seen)
 
 
 def file_documents(path: str | None) -> tuple[str, ...]:
@@ -322,6 +365,10 @@ def notes(asked: Asked, model: Model) -> list[str]:
     told = []
     if asked.cleaned:
         told.append(say("rerank.cleaned"))
+    for name, pair in zip(asked.names, asked.pairs, strict=False):
+        picture = picture_of(pair.document)
+        read_as = picture.notes if picture else ()
+        told += [f"{escape(name)}: {both(each.en, each.zh)}" for each in read_as]
     if asked.pairs[0].instruction and not model.capabilities.instruction:
         told.append(say("rerank.ignored", model=model.title))
     return told

@@ -31,7 +31,30 @@ def samples(
     if instruction:
         body["instruction"] = instruction
     url = f"{address}/v1/rerank"
-    return Samples(_curl(url, body), _python(url, body), len(documents) - len(shown))
+    return Samples(_curl(url, body), _python(url, body, _RANKED), len(documents) - len(shown))
+
+
+def translate_samples(address: str, text: str, source: str, target: str) -> Samples:
+    """The same for a text; what is too long is cut, and `left_out` counts its characters."""
+    body: dict[str, object] = {"text": text[:MOST], "source": source, "target": target}
+    url = f"{address}/v1/translate"
+    left_out = max(0, len(text) - MOST)
+    return Samples(_curl(url, body), _python(url, body, _TRANSLATED), left_out)
+
+
+def entailment_samples(address: str, statements: Sequence[str]) -> Samples:
+    """For a picture in a file beside: its bytes do not belong on a clipboard."""
+    url = f"{address}/v1/entailment"
+    fields = " \\\n  ".join(
+        f"--form-string {shlex.quote(f'statements={statement}')}" for statement in statements
+    )
+    curl = f"curl -sS {shlex.quote(url)} \\\n  -F image=@photo.jpg \\\n  {fields}\n"
+    body: dict[str, object] = {"image": "", "statements": list(statements)}
+    python = _python(url, body, _CHECKED).replace(
+        '"image": ""', '"image": b64encode(Path("photo.jpg").read_bytes()).decode()'
+    )
+    imports = "import json\nfrom base64 import b64encode\nfrom pathlib import Path\n"
+    return Samples(curl, python.replace("import json\n", imports, 1), 0)
 
 
 def _as_many_as_fit(documents: Sequence[str]) -> list[str]:
@@ -52,7 +75,21 @@ def _curl(url: str, body: dict[str, object]) -> str:
     )
 
 
-def _python(url: str, body: dict[str, object]) -> str:
+_RANKED = """\
+    for result in json.load(response)["results"]:
+        print(f"{result['relevance_score']:.3f}", body["documents"][result["index"]])
+"""
+_CHECKED = """\
+    for result in json.load(response)["results"]:
+        print(result["label"], body["statements"][result["index"]])
+"""
+_TRANSLATED = """\
+    for translation in json.load(response)["translations"]:
+        print(translation["text"])
+"""
+
+
+def _python(url: str, body: dict[str, object], use: str) -> str:
     return f"""\
 import json
 from urllib.request import Request, urlopen
@@ -64,6 +101,4 @@ request = Request(
     headers={{"Content-Type": "application/json"}},
 )
 with urlopen(request) as response:
-    for result in json.load(response)["results"]:
-        print(f"{{result['relevance_score']:.3f}}", body["documents"][result["index"]])
-"""
+{use}"""

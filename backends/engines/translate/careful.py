@@ -120,13 +120,13 @@ def _fragments(step: Step, sentence: str) -> list[text.Run]:
     kept = _kept(step, sentence)
     runs: list[text.Run] = []
     for number, words in enumerate(spans.outside(sentence, kept)):
-        inner = words.strip()
-        is_said = any(map(str.isalpha, inner))
-        at = words.index(inner) if is_said else len(words)
+        is_said = any(map(str.isalpha, words))
+        at = next((n for n, c in enumerate(words) if c.isalnum()), 0) if is_said else len(words)
+        end = len(words.rstrip())
         runs.append(text.Run(words[:at], is_said=False))
         if is_said:
-            runs.append(text.Run(inner, is_said=True))
-            runs.append(text.Run(words[at + len(inner) :], is_said=False))
+            runs.append(text.Run(words[at:end], is_said=True))
+            runs.append(text.Run(words[end:], is_said=False))
         if number < len(kept):
             span = kept[number]
             runs.append(text.Run(sentence[span.start : span.end], is_said=False))

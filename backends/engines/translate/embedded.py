@@ -81,7 +81,7 @@ class FastTranslate:
         warnings = list(unused(passage, self.capabilities, MODEL.title))
         source, confidence, said = self._source(passage, body)
         warnings += said
-        passage = Passage(body, source=source, target=passage.target)
+        passage = Passage(body, source, passage.target)
         if source == passage.target:
             warnings.append(remarks.already(source))
             return _Work(passage, (), confidence, [text.Run(body, is_said=False)], warnings)

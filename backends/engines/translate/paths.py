@@ -28,5 +28,5 @@ def pairs(steps: Sequence[Step]) -> tuple[tuple[str, str], ...]:
         (source, target)
         for source in languages
         for target in languages
-        if source != target and shortest(steps, source, target)
+        if shortest(steps, source, target)  # the path to itself has no step
     )

@@ -36,6 +36,7 @@ from backends.serving.remote.told import (
     too_late,
 )
 from backends.serving.wire import OwnShape
+from backends.serving.wire.exact import MEDIA_TYPE, read_outputs, read_part
 from backends.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -142,7 +143,8 @@ class RemoteService:
 
     async def _written(self, items: Sequence[Any], stream: bool = False) -> bytes:
         def write() -> bytes:
-            return orjson.dumps(self._shape.ask(items, stream=stream))
+            streamed = {"stream": True} if stream else {}
+            return orjson.dumps({**self._shape.ask(items), **streamed})
 
         heavy = len(items) > MANY or self._shape.takes_forms  # pictures
         return await asyncio.to_thread(write) if heavy else write()
@@ -150,7 +152,7 @@ class RemoteService:
     def _headers(self, ask: Ask) -> dict[str, str]:
         headers = {
             "content-type": "application/json",
-            "accept-language": "en, zh",  # the page shows an error in both
+            "accept": MEDIA_TYPE,
             "x-timeout": f"{max(0.001, self._seconds(ask)):.3f}",
         }
         if ask.request_id:
@@ -172,8 +174,9 @@ class RemoteService:
 
     def _part(self, reply: Reply, data: bytes) -> Any:
         value = orjson.loads(data)
-        part = self._shape.part_of(value)
-        return self._made(reply, value, read_served_event(value), 1) if part is None else part
+        if "part" in value:
+            return read_part(value, self._shape)
+        return self._made(reply, value, read_served_event(value), 1)
 
     def _understood(self, reply: Reply, read: Callable[[], Any]) -> Any:
         """Whatever in an answer is not as our pods write it becomes one sentence."""
@@ -185,7 +188,7 @@ class RemoteService:
             raise fault("nonsense", self.name) from error
 
     def _made(self, reply: Reply, value: Any, served: Served, count: int) -> Answer:
-        outputs = tuple(self._shape.answered(value))
+        outputs, tokens = read_outputs(value, self._shape)
         if len(outputs) != count:
             raise ValueError(f"{len(outputs)} outputs for {count} items")
         if served.model not in self._family.models:
@@ -194,7 +197,7 @@ class RemoteService:
             outputs,
             model=served.model,
             revision=served.revision,
-            tokens=int(value["usage"]["total_tokens"]),
+            tokens=tokens,
             queued=served.queued,
             ran=served.ran,
             pod=reply.pod.name,

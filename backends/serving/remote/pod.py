@@ -208,7 +208,7 @@ class Pod:
             return
         if status.is_ready and status.model not in self._models:
             reason = fault("unknown", self._service).text
-            status = replace(status, state=State.FAILED, reason=reason)
+            status = replace(status, state=State.FAILED, model="", reason=reason)
         self.is_reached = True
         self._circuit.reset()
         self._hear(replace(status, pod=self.name, pods=()))

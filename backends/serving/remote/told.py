@@ -130,10 +130,13 @@ def refused_event(service: str, data: bytes) -> QuartetError:
 def _said(body: bytes) -> QuartetError | None:
     try:
         value = orjson.loads(body)
-        kind, text, chinese = value["error_type"], value["error"], value.get("zh", "")
-        return _KNOWN[kind](_line(text), zh=_line(chinese))
+        kind, text = _KNOWN[value["error_type"]], _line(value["error"])
+        error = kind(text, zh=_line(value.get("zh", "")))
+        if isinstance(error, BadInput):
+            error.field = _line(value.get("field", ""))
     except (ValueError, LookupError, TypeError, AttributeError):
         return None
+    return error
 
 
 def _nameless(service: str, status: int, again: float | None) -> QuartetError:

@@ -2,17 +2,18 @@
 Items and results as JSON: one shape for each family, in one table.
 
 A shape reads a request's body into items and writes the answer. It is pure: BadInput leaves
-here, before any queue, and names the field as the caller wrote it. For a portal whose service
-runs elsewhere it goes the other way too: `ask` undoes `read`, and `answered` undoes what the
-question writes, exactly.
+here, before any queue, and names the field as the caller wrote it. A family's own shape goes the
+other way too, so that a portal can ask pods: what it asks is read as the same items, and what
+they answer is heard as the same outputs.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from collections.abc import Mapping
+from typing import Protocol
 
 from pydantic import BaseModel
 
-from backends.serving.wire import rerank
+from backends.serving.wire import entailment, rerank, translate
+from backends.serving.wire.exact import Exact
 from backends.serving.wire.question import Question, Terms
 from backends.serving.wire.text import Sent
 
@@ -31,20 +32,12 @@ class Shape(Protocol):
     def read(self, sent: Sent, terms: Terms) -> Question: ...
 
 
-class OwnShape(Shape, Protocol):
-    """A family's own shape, in which a portal can also ask pods."""
-
-    def ask(self, items: Sequence[Any], *, stream: bool = False) -> dict[str, Any]:
-        """The body of a request that `read` makes these items of; `stream` where it can."""
-        ...
-
-    def answered(self, value: Any) -> Sequence[Any]:
-        """The outputs in such a response. ValueError if it is none."""
-        ...
-
-    def part_of(self, event: Any) -> Any:
-        """The part in an event that `Question.part` made; None: the event is the response."""
-        ...
+class OwnShape(Shape, Exact, Protocol):
+    """A family's own."""
 
 
-SHAPES: Mapping[str, OwnShape] = {"rerank": rerank.RerankShape()}
+SHAPES: Mapping[str, OwnShape] = {
+    "rerank": rerank.RerankShape(),
+    "entailment": entailment.EntailmentShape(),
+    "translate": translate.TranslateShape(),
+}

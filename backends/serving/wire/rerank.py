@@ -1,10 +1,13 @@
 """
 `/v1/rerank`: one superset of ours, Cohere v1, Jina and vLLM.
 
-> {"model", "query", "documents": [str | {"text"} | {"content": [{"type": "text", "text"}]}],
+> {"model", "query", "documents": [str | {"text"} | {"image"} | {"content": [part]}],
    "top_n", "return_documents", "instruction", "timeout", "rank_fields", …}
-< {"id", "model", "object", "results": [{"index", "relevance_score", "document"?, "cut"?}],
-   "usage", "warnings", "meta"}, best first
+< {"id", "model", "object", "results": [{"index", "relevance_score", "document"?}], "usage",
+   "warnings", "meta"}, best first
+
+A part is {"type": "text", "text"} or {"type": "image_url", "image_url": {"url"}}. Pictures are
+base64 or data URIs; or send a multipart form, whose field `documents` holds texts and files.
 """
 
 import uuid
@@ -12,11 +15,13 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
-from backends.engines.rerank import Pair, Relevance
+from backends.engines.rerank import Pair, Relevance, picture_of, text_of
 from backends.errors import BadInput
 from backends.serving import Answer
+from backends.serving.wire.documents import as_sent, read_document, sent_back
+from backends.serving.wire.pictures import notes_of
 from backends.serving.wire.question import Question, Terms
 from backends.serving.wire.text import Sent, listed, validated
 
@@ -25,8 +30,9 @@ class RerankRequest(BaseModel):
     model_config = ConfigDict(strict=True, extra="allow")
 
     query: str = Field(description="What is looked for.")
-    documents: list[str | dict[str, Any]] = Field(
-        description='Texts, or objects with a "text". At most 1,000 unless set otherwise.'
+    documents: list[str | dict[str, Any] | bytes] = Field(
+        description='Texts, or objects with a "text" or an "image" (base64 or a data URI), or '
+        "files of a form. At most 1,000 unless set otherwise."
     )
     model: str | None = Field(None, description="Refused unless it is the model that is loaded.")
     top_n: int | None = Field(None, ge=1, description="Results wanted; all of them by default.")
@@ -48,7 +54,6 @@ class RerankResult(BaseModel):
     index: int = Field(description="The document's place in the request, from 0.")
     relevance_score: float = Field(ge=0, le=1)
     document: dict[str, Any] | None = None
-    cut: bool = Field(False, description="True: the end of the document was not read.")
 
 
 class RerankResponse(BaseModel):
@@ -66,39 +71,39 @@ class RerankShape:
     request: type[BaseModel] = RerankRequest
     response: type[BaseModel] = RerankResponse
 
-    takes_forms = False
+    takes_forms = True
+    outputs = TypeAdapter(tuple[Relevance, ...])
+    parts = TypeAdapter(None)  # a score has none
 
     def is_heavy(self, sent: Sent) -> bool:
-        return False
+        documents = sent.value.get("documents")
+        return isinstance(documents, list) and any(not isinstance(d, str) for d in documents)
 
     def read(self, sent: Sent, terms: Terms) -> Question:
         asked = validated(RerankRequest, sent)
         _check(asked, terms)
-        texts = tuple(
-            _text_of(document, n, asked.rank_fields) for n, document in enumerate(asked.documents)
+        documents = tuple(
+            read_document(document, f"documents[{n}]", asked.rank_fields, terms)
+            for n, document in enumerate(asked.documents)
         )
+        texts = tuple(text for each in documents if (text := text_of(each)) is not None)
         instruction = (asked.instruction or "").strip()
-        pairs = tuple(Pair(asked.query, text, texts, instruction) for text in texts)
-        warnings = _warnings(asked, sent.cleaned)
+        pairs = tuple(Pair(asked.query, each, texts, instruction) for each in documents)
+        warnings = _warnings(asked, sent)
+        for n, document in enumerate(documents):
+            if (picture := picture_of(document)) is not None:
+                warnings += notes_of(picture, f"documents[{n}]")
         return Question(pairs, partial(_write, asked, pairs, warnings, terms), asked.timeout)
 
-    def ask(self, items: Sequence[Any], *, stream: bool = False) -> dict[str, Any]:
+    def ask(self, items: Sequence[Any]) -> dict[str, Any]:
         first: Pair = items[0]
-        whole = [Pair(first.query, text, first.corpus, first.instruction) for text in first.corpus]
-        if list(items) != whole:
-            raise ValueError("A request has one query, and each of its documents once, in order.")
+        same = [Pair(first.query, i.document, first.corpus, first.instruction) for i in items]
+        texts = tuple(text for item in items if (text := text_of(item.document)) is not None)
+        if list(items) != same or texts != first.corpus:
+            raise ValueError("a request has one query and all of its documents")
         instruction = {"instruction": first.instruction} if first.instruction else {}
-        return {"query": first.query, "documents": first.corpus, **instruction}
-
-    def answered(self, value: Any) -> Sequence[Any]:
-        results = RerankResponse.model_validate(value).results
-        if {result.index for result in results} != set(range(len(results))):
-            raise ValueError("a result is missing")
-        results.sort(key=lambda result: result.index)
-        return [Relevance(result.relevance_score, result.cut) for result in results]
-
-    def part_of(self, event: Any) -> Any:
-        return None
+        documents = [as_sent(item.document) for item in items]
+        return {"query": first.query, "documents": documents, **instruction}
 
 
 def _check(asked: RerankRequest, terms: Terms) -> None:
@@ -118,55 +123,11 @@ def _check(asked: RerankRequest, terms: Terms) -> None:
             f"documents holds {len(asked.documents)}; send at most {most} at once.",
             field="documents",
         )
-    if asked.model is not None and terms.loaded and asked.model != terms.loaded:
-        raise BadInput(
-            f"model {asked.model[:80]!r} is not loaded here; this service runs {terms.loaded}.",
-            field="model",
-        )
+    terms.check_model(asked.model)
 
 
-def _text_of(document: str | dict[str, Any], n: int, rank_fields: list[str] | None) -> str:
-    if isinstance(document, str):
-        return document
-    where = f"documents[{n}]"
-    if rank_fields:
-        parts = [str(document[field]) for field in rank_fields if field in document]
-        if parts:
-            return "\n".join(parts)
-        raise BadInput(f"{where} has none of the rank_fields {listed(rank_fields)}.", field=where)
-    if isinstance(document.get("text"), str):
-        return str(document["text"])
-    if isinstance(document.get("content"), list):
-        return "\n".join(_part(part, f"{where}.content[{i}]") for i, part in _parts(document))
-    if "image" in document or "image_url" in document:
-        raise _no_pictures(where)
-    raise BadInput(f'{where} must be text or an object with a "text".', field=where)
-
-
-def _parts(document: dict[str, Any]) -> list[tuple[int, Any]]:
-    return list(enumerate(document["content"]))
-
-
-def _part(part: Any, where: str) -> str:
-    """One part of vLLM's multi-modal document."""
-    if isinstance(part, dict) and isinstance(part.get("text"), str):
-        return str(part["text"])
-    if isinstance(part, dict) and "image_url" in part:
-        raise _no_pictures(where)
-    raise BadInput(f'{where} must be an object with a "text".', field=where)
-
-
-def _no_pictures(where: str) -> BadInput:
-    return BadInput(
-        f"{where} is a picture, and this service reads texts only; an address is never fetched.",
-        field=where,
-    )
-
-
-def _warnings(asked: RerankRequest, cleaned: list[str]) -> list[str]:
-    said = []
-    if cleaned:
-        said.append(f"Characters that are not text were removed from {listed(cleaned)}.")
+def _warnings(asked: RerankRequest, sent: Sent) -> list[str]:
+    said = sent.warnings()
     for field in ("max_chunks_per_doc", "max_tokens_per_doc"):
         if getattr(asked, field) is not None:
             said.append(f"{field} has no effect: the model decides how much it reads.")
@@ -182,12 +143,11 @@ def _write(
     warnings = warnings + said_of_model(answer.model, pairs, scores, terms)
     order = sorted(range(len(scores)), key=lambda n: (-scores[n].score, n))[: asked.top_n]
     results: list[dict[str, Any]] = [
-        {"index": n, "relevance_score": scores[n].score, **({"cut": True} if scores[n].cut else {})}
-        for n in order
+        {"index": n, "relevance_score": scores[n].score} for n in order
     ]
     if asked.return_documents:
         for result in results:
-            result["document"] = {"text": pairs[result["index"]].document}
+            result["document"] = sent_back(pairs[result["index"]].document)
     return {
         "id": uuid.uuid4().hex,
         "model": answer.model,

@@ -52,6 +52,11 @@ class Sent:
     cleaned: list[str]
     is_form: bool = False
 
+    def warnings(self) -> list[str]:
+        """A fresh list that a shape adds to."""
+        where = listed(self.cleaned)
+        return [f"Characters that are not text were removed from {where}."] if where else []
+
 
 def read_object(body: bytes) -> Sent:
     """A JSON object. BadInput if it is not one."""

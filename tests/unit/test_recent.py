@@ -2,7 +2,7 @@
 
 import threading
 
-from backends.engines.rerank.recent import Recent
+from backends.engines.recent import Recent
 
 
 def test_the_value_used_longest_ago_is_forgotten() -> None:

