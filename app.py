@@ -44,16 +44,19 @@ from backends.families import FAMILIES, Family  # noqa: E402
 from backends.identity import Accounts, Identity, Role  # noqa: E402
 from backends.routes.answers import add_error_answers, add_unknown_routes  # noqa: E402
 from backends.routes.health import add_health_routes, add_internal_routes  # noqa: E402
+from backends.routes.jobs import add_faces_route  # noqa: E402
 from backends.routes.lifecycle import Lifecycle  # noqa: E402
 from backends.routes.models import add_model_routes  # noqa: E402
 from backends.routes.skin import Skin  # noqa: E402
 from backends.serving.local import LocalService  # noqa: E402
 from backends.serving.record import Records  # noqa: E402
-from backends.serving.wire import SHAPES, OwnShape  # noqa: E402
+from backends.serving.wire import SHAPES, Shape  # noqa: E402
+from backends.serving.wire.exact import Exact  # noqa: E402
 from backends.settings import Server, Settings, read_settings  # noqa: E402
 from backends.telemetry import Instruments, set_up_logging  # noqa: E402
 
 if TYPE_CHECKING:
+    from backends.jobs.embedded import EmbeddedJobs
     from backends.portal import Portal
     from backends.serving.remote import RemoteService
 
@@ -72,7 +75,7 @@ class Parts:
         families: Mapping[str, Family],
         *,
         may_ask: bool,
-        shapes: Mapping[str, OwnShape] = SHAPES,
+        shapes: Mapping[str, Shape] = SHAPES,
     ) -> None:
         self.settings = settings
         self.shapes = shapes
@@ -90,7 +93,29 @@ class Parts:
     def _remote(self, family: Family) -> "RemoteService":
         from backends.serving.remote import RemoteService  # its client is slow to import
 
-        return RemoteService(family, self.shapes[family.name], self.settings, self.records)
+        shape = self.shapes[family.name]
+        if not isinstance(shape, Exact):
+            raise QuartetError(
+                f"{family.name} cannot run elsewhere in this version; unset "
+                f"QUARTET_REMOTE__{family.name.upper()}."
+            )
+        return RemoteService(family, shape, self.settings, self.records)
+
+    def fusion_jobs(self) -> "EmbeddedJobs | None":
+        """Jobs over this process's fusion, if it is served here."""
+        if "fusion" not in self.services:
+            return None
+        from backends.engines.fusion import packing
+        from backends.jobs import Packing
+        from backends.jobs.embedded import EmbeddedJobs
+
+        return EmbeddedJobs(
+            self.settings.jobs,
+            self.settings.state_dir / "jobs",
+            self.services["fusion"],
+            Packing(packing.pack, packing.unpack, packing.finish),
+            self.instruments,
+        )
 
     def application(self) -> FastAPI:
         """The parent application with the routes that every start has."""
@@ -117,11 +142,13 @@ class Parts:
         add_model_routes(
             app, self.families, self.services, self.settings, self.instruments, self.shapes
         )
-        add_unknown_routes(app)
+        if "fusion" in self.services:
+            add_faces_route(app, self.services["fusion"], self.settings, self.instruments)
         return app
 
     def dress(self, app: FastAPI, identity: Identity | None) -> None:
-        """The middleware, outermost last. Event streams are never compressed."""
+        """What comes after every route: the middleware, outermost last."""
+        add_unknown_routes(app)
         server = self.settings.server
         app.add_middleware(GZipMiddleware, minimum_size=1024, compresslevel=5)
         app.add_middleware(
@@ -156,15 +183,20 @@ def build_portal(
     announce: Callable[[str], None] = lambda token: None,
 ) -> tuple[FastAPI, Lifecycle, "Portal"]:
     """Every family's service, the pages and Admin in one process."""
+    from backends.jobs.owners import Visitors
     from backends.ops.audit import Audit
     from backends.ops.local import LocalCluster, LocalMetrics
     from backends.ops.swap import Swaps
     from backends.portal import Portal
+    from backends.routes.jobs import add_job_routes
     from backends.routes.sign_in import add_sign_in
+    from backends.routes.visitors import VisitorCookie
     from ui.pages import mount
 
     parts = Parts(settings, families, may_ask=True)
     identity = Identity(settings.identity, settings.state_dir, announce=announce)
+    visitors = Visitors(settings.state_dir)
+    jobs = parts.fusion_jobs()
     audit = Audit(settings.state_dir / "audit.jsonl")
     cluster = LocalCluster(parts.services, families, parts.records)
     metrics = LocalMetrics(parts.instruments)
@@ -178,6 +210,8 @@ def build_portal(
         metrics=metrics,
         audit=audit,
         swaps=Swaps(cluster, audit, parts.instruments, families),
+        jobs=jobs,
+        visitors=visitors,
     )
     app = parts.application()
     inner = app.router.lifespan_context
@@ -186,13 +220,22 @@ def build_portal(
     async def life(application: FastAPI) -> AsyncIterator[None]:
         async with inner(application):
             metrics.start()
+            if jobs is not None:
+                await jobs.start()
             yield
+            if jobs is not None:
+                await jobs.close()
             await metrics.close()
             await portal.swaps.close()
         audit.close()
 
     app.router.lifespan_context = life
     add_sign_in(app, identity, settings)
+    if jobs is not None:
+        fusion = parts.services["fusion"]
+        add_job_routes(app, jobs, visitors, fusion, settings, parts.instruments)
+        parts.lifecycle.also(jobs)
+    app.add_middleware(VisitorCookie, visitors=visitors, secure=settings.identity.secure_cookie)
     parts.dress(app, identity)
     mount(app, portal)
     return app, parts.lifecycle, portal

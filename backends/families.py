@@ -9,22 +9,22 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from backends.engines import Model, entailment, rerank, translate
+from backends.engines import Model, entailment, fusion, rerank, translate
 from backends.settings import Settings
 
 
 @dataclass(frozen=True, slots=True)
 class Family:
     """
-    One of the tasks. `title` is the tab's label, (English, Chinese). `sample` are items that a
-    model must answer before it may serve. `default` reads the model to start with.
+    One of the tasks. `title` is the tab's label, (English, Chinese). `sample` makes the
+    items that a model must answer before it may serve. `default` reads the model to start with.
     """
 
     name: str
     title: tuple[str, str]
     item: type
     models: Mapping[str, Model]
-    sample: tuple[Any, ...]
+    sample: Callable[[], tuple[Any, ...]]
     default: Callable[[Settings], str]
 
     def able(self, capability: str) -> tuple[Model, ...]:
@@ -40,7 +40,7 @@ FAMILIES: dict[str, Family] = {
             title=("Rerank", "重排序"),
             item=rerank.Pair,
             models=rerank.MODELS,
-            sample=rerank.SAMPLE,
+            sample=lambda: rerank.SAMPLE,
             default=lambda settings: settings.rerank.model,
         ),
         Family(
@@ -48,15 +48,23 @@ FAMILIES: dict[str, Family] = {
             title=("Entail", "视觉蕴含"),
             item=entailment.Claim,
             models=entailment.MODELS,
-            sample=entailment.SAMPLE,
+            sample=lambda: entailment.SAMPLE,
             default=lambda settings: settings.entailment.model,
+        ),
+        Family(
+            name="fusion",
+            title=("Fuse", "人脸融合"),
+            item=fusion.Blend,
+            models=fusion.MODELS,
+            sample=fusion.sample,
+            default=lambda settings: settings.fusion.model,
         ),
         Family(
             name="translate",
             title=("Translate", "翻译"),
             item=translate.Passage,
             models=translate.MODELS,
-            sample=translate.SAMPLE,
+            sample=lambda: translate.SAMPLE,
             default=lambda settings: settings.translate.model,
         ),
     )

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 from backends.families import Family
 from backends.identity import Identity
+from backends.jobs import Jobs
+from backends.jobs.owners import Visitors
 from backends.ops.audit import Audit
 from backends.ops.cluster import Cluster, Metrics
 from backends.ops.swap import Swaps
@@ -24,3 +26,5 @@ class Portal:
     metrics: Metrics
     audit: Audit
     swaps: Swaps
+    jobs: Jobs | None  # None where fusion is not among the families
+    visitors: Visitors

@@ -171,6 +171,39 @@ class Translate(Group):
     )
 
 
+class Fusion(Group):
+    model: str = Field("mesh-blend", description="Model that runs when no record says otherwise.")
+    unsafe_from: float = Field(
+        0.8, ge=0, le=1, description="Score from which a nude or sexual picture is refused."
+    )
+    warn_from: float = Field(
+        0.5, ge=0, le=1, description="Score from which the answer says that a picture is doubtful."
+    )
+
+
+class Jobs(Group):
+    workers: int = Field(1, ge=1, description="Jobs that run at once.")
+    expiry_seconds: float = Field(
+        3600.0, gt=0, description="Seconds that a job waits at most, and that a result is kept."
+    )
+    waiting_per_caller: int = Field(
+        10, ge=1, description="Jobs that one caller, signed in or not, may have waiting."
+    )
+    waiting_per_tenant: int = Field(
+        100, ge=1, description="Jobs that one tenant, or all visitors together, may have waiting."
+    )
+    waiting: int = Field(200, ge=1, description="Jobs that may wait in all.")
+    disk_bytes: int = Field(
+        4_000_000_000, ge=1, description="Bytes that jobs' pictures and results may take on disk."
+    )
+    priority_seconds: float = Field(
+        60.0, ge=0, description="Seconds of having come earlier that a step of priority is worth."
+    )
+    patience_seconds: float = Field(
+        300.0, ge=0, description="Seconds a job waits for a busy or loading service, then fails."
+    )
+
+
 class Settings(BaseSettings):
     model_config = SettingsConfigDict(
         env_prefix=PREFIX,
@@ -192,6 +225,8 @@ class Settings(BaseSettings):
     rerank: Rerank = Rerank()
     entailment: Entailment = Entailment()
     translate: Translate = Translate()
+    fusion: Fusion = Fusion()
+    jobs: Jobs = Jobs()
 
 
 def setting_names(model: type[BaseModel] = Settings, prefix: str = PREFIX) -> Iterator[str]:

@@ -21,6 +21,7 @@ request_id: contextvars.ContextVar[str] = contextvars.ContextVar("request_id", d
 
 _PLAIN = set(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "taskName"}
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
+_LONG = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 900, 3600)
 
 
 def new_request_id() -> str:
@@ -116,6 +117,12 @@ class Instruments:
         self.model_info = gauge(
             "model_info", "1 for the model that serves.", [*one, "model", "revision"]
         )
+        self.jobs = counter("jobs", "Jobs that ended, by outcome.", ["outcome"])
+        self.jobs_waiting = gauge("jobs_waiting", "Jobs that wait for their turn.", [])
+        self.job_wait_seconds = histogram(
+            "job_wait_seconds", "Wait of a job for its turn, seconds.", _LONG, []
+        )
+        self.job_run_seconds = histogram("job_run_seconds", "Run of a job, seconds.", _LONG, [])
 
     def text(self) -> bytes:
         """The exposition that Prometheus reads."""

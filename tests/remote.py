@@ -15,7 +15,7 @@ from backends.families import Family
 from backends.identity import Ask
 from backends.serving.record import Records
 from backends.serving.remote import RemoteService
-from backends.serving.wire import SHAPES, OwnShape
+from backends.serving.wire import SHAPES
 from backends.settings import Internal, Remote, Settings
 from tests import echo
 
@@ -26,7 +26,7 @@ TOKEN = "secret"
 async def asking(
     *addresses: str,
     family: Family | None = None,
-    shape: OwnShape | None = None,
+    shape: Any = None,
     state: Path = Path("absent"),
     watch: float = 3600.0,
     **remote: Any,

@@ -83,6 +83,6 @@ def family(*models: Model, name: str = "stub", sample: Sequence[Any] = ("sample"
         title=("Stub", "替身"),
         item=str,
         models={m.name: m for m in models},
-        sample=tuple(sample),
+        sample=lambda: tuple(sample),
         default=lambda settings: models[0].name,
     )

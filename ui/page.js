@@ -191,6 +191,12 @@
     setTimeout(() => watch.disconnect(), 30_000);
   });
 
+  // ---- before and after: the slider moves the edge between the two pictures
+  document.addEventListener('input', (event) => {
+    const pair = event.target.closest('.q-pair');
+    if (pair) pair.style.setProperty('--at', `${event.target.value}%`);
+  });
+
   // ---- readiness: asked again when the page comes back into view, and while it is not ready
   let askedAt = Date.now();
   const press = (id) => { const button = document.getElementById(id); if (button) button.click(); };

@@ -5,6 +5,7 @@ Gradio's defaults are for a demo: they keep runs in the browser, look up hosts, 
 never refuse. Each is set here, once, for both pages.
 """
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -21,6 +22,8 @@ from ui.admin import page as admin
 from ui.tabs import TABS
 from ui.texts import I18N, label
 from ui.theme import CSS, first_paint, theme
+
+PREVIEWS = re.compile(rb'<meta\s+(?:property="og:|name="twitter:)[^>]*>\s*')
 
 
 def public(portal: Portal) -> gr.Blocks:
@@ -77,10 +80,11 @@ def _mount(app: FastAPI, blocks: gr.Blocks, path: str, portal: Portal, **given: 
 
 class FirstPaint:
     """
-    Write `head` into every HTML document, right behind `<head>`.
+    Write `head` into every HTML document, right behind `<head>`, and take Gradio's own
+    advertisement for link previews out.
 
-    Gradio adds its own `head` after the page has loaded, which is too late for a theme: a person
-    who chose dark would see a white flash on every page.
+    Gradio adds its `head` after the page has loaded, which is too late for a theme: a person who
+    chose dark would see a white flash on every page.
     """
 
     def __init__(self, app: ASGIApp, head: bytes) -> None:
@@ -111,4 +115,4 @@ class FirstPaint:
         await self._app(scope, receive, forward)
 
     def _written(self, body: bytes) -> bytes:
-        return body.replace(b"<head>", b"<head>" + self._head, 1)
+        return PREVIEWS.sub(b"", body.replace(b"<head>", b"<head>" + self._head, 1))

@@ -19,6 +19,7 @@ from backends.portal import Portal
 from backends.serving import State, Status
 from ui.draw import html
 from ui.guard import QUIET, guarded, require
+from ui.intake import Intake
 from ui.tabs import TABS
 from ui.texts import TEXTS, both, label, plain, say
 
@@ -67,7 +68,7 @@ def page(portal: Portal, current: str) -> Iterator[Page]:
     shown, counts the age of `[data-stamp]`, and blocks `.q-write` buttons while that is stale.
     """
     root = portal.settings.server.root_path.rstrip("/")
-    blocks = gr.Blocks(
+    blocks = Intake(
         title="Quartet", analytics_enabled=False, delete_cache=(600, 3600), fill_width=True
     )
     with blocks:

@@ -54,6 +54,10 @@ TEXTS: dict[str, tuple[str, str]] = {
         "{request_id}",
         "程序内部出错。请重试；如仍失败，请将此编号告知管理员：{request_id}",
     ),
+    "guard.senseless": (
+        "The page sent something that cannot be used. Reload it and try again.",
+        "页面发送的内容无法使用，请刷新页面后重试。",
+    ),
     "guard.sign_in": ("Sign in first.", "请先登录。"),
     "guard.denied": (
         "Your sign-in lacks the role {role}, which this needs.",
@@ -192,6 +196,63 @@ TEXTS: dict[str, tuple[str, str]] = {
     "entailment.too_many": (
         "{found} statements; at most {most} are checked at once. Remove some.",
         "共 {found} 条陈述，一次最多 {most} 条，请减少。",
+    ),
+    # the fusion tab
+    "fusion.source": ("Source face", "来源人脸"),
+    "fusion.target": ("Target photo", "目标照片"),
+    "fusion.face": ("Which face", "选择人脸"),
+    "fusion.faces": (
+        "{count} faces were found: click one in the picture, or choose it here.",
+        "找到 {count} 张人脸：点击图中的一张，或在此选择。",
+    ),
+    "fusion.one_face": ("One face was found.", "找到一张人脸。"),
+    "fusion.no_face": (
+        "No face was found; use a picture where one looks towards the camera.",
+        "未找到人脸，请使用人脸朝向镜头的图片。",
+    ),
+    "fusion.face_number": ("Face {number}", "人脸 {number}"),
+    "fusion.blend": ("Blend strength", "融合强度"),
+    "fusion.shape": ("Shape of the source", "来源脸型"),
+    "fusion.consent": (
+        "Everyone pictured has agreed to this edit",
+        "照片中的所有人均已同意此编辑",
+    ),
+    "fusion.go": ("Fuse faces", "融合人脸"),
+    "fusion.cancel": ("Cancel", "取消"),
+    "fusion.example_there": ("Two portraits", "两幅肖像"),
+    "fusion.example_back": ("The other way round", "反过来"),
+    "fusion.nothing_yet": ("No result yet", "尚无结果"),
+    "fusion.start": (
+        "Two public-domain portraits are filled in. Confirm the consent, then press Fuse faces. "
+        "Pictures stay on this server and are deleted after {minutes} minutes.",
+        "已填入两幅公有领域肖像。请确认同意后点击“融合人脸”。"
+        "图片仅保存在本服务器，{minutes} 分钟后删除。",
+    ),
+    "fusion.waiting": ("Waiting, number {position} in the queue", "排队中，第 {position} 位"),
+    "fusion.running": ("Working", "处理中"),
+    "fusion.checking": ("Checking the pictures", "检查图片"),
+    "fusion.finding": ("Finding the faces", "查找人脸"),
+    "fusion.fusing": ("Fusing", "融合中"),
+    "fusion.cancelled": ("Cancelled. Nothing was kept.", "已取消，未保留任何内容。"),
+    "fusion.done": ("{model} · {milliseconds} ms", "{model} · {milliseconds} 毫秒"),
+    "fusion.marked": (
+        "Marked as AI-edited, in the picture and in the file. Deleted after {minutes} minutes.",
+        "已在画面和文件中标注“AI-edited”，{minutes} 分钟后删除。",
+    ),
+    "fusion.slide": ("Before and after: slide to compare", "前后对比：拖动滑块"),
+    "fusion.before": ("Before", "之前"),
+    "fusion.after": ("After", "之后"),
+    "fusion.download": ("Download PNG", "下载 PNG"),
+    "fusion.code_pictures": (
+        "Save the pictures as source.jpg and target.jpg beside it. consent says that everyone "
+        "pictured has agreed.",
+        "请将图片保存为同一目录下的 source.jpg 和 target.jpg。consent 表示照片中的所有人均已同意。",
+    ),
+    "fusion.no_source": ("Add a source picture", "请添加来源图片"),
+    "fusion.no_target": ("Add a target picture", "请添加目标图片"),
+    "fusion.no_consent": (
+        "Confirm that everyone pictured has agreed",
+        "请确认照片中的所有人均已同意",
     ),
     # the translate tab
     "translate.source": ("From", "源语言"),

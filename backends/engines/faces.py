@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-Picture: TypeAlias = NDArray[np.uint8]  # height × width × 3, RGB
+Pixels: TypeAlias = NDArray[np.uint8]  # height × width × 3, RGB
 Floats: TypeAlias = NDArray[np.float32]
 
 ASSETS = Path(__file__).parent / "assets" / "faces"
@@ -134,7 +134,7 @@ class FaceFinder:
         self._mesh = _session(folder / "facemesh_192.onnx")
         self._anchors = _anchors()
 
-    def find(self, picture: Picture) -> tuple[Face, ...]:
+    def find(self, picture: Pixels) -> tuple[Face, ...]:
         """Every face of the picture (height × width × 3, RGB, uint8), the largest first."""
         image = Image.fromarray(picture)
         found: list[Face] = []

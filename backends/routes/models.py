@@ -86,6 +86,9 @@ class _Route:
             tally.end(outcome_of(error))
             raise
         tally.answered(answer)
+        if question.file is not None:
+            data, kind = await asyncio.to_thread(question.file, answer)
+            return Response(data, 200, _headers(answer), media_type=kind)
         return json_response(question.write(answer), 200, **_headers(answer))
 
     async def _stream(self, question: Question, ask: Ask, tally: Tally) -> Response:
@@ -157,4 +160,9 @@ def _responses(shape: Shape) -> dict[int | str, dict[str, Any]]:
         503: "The model cannot serve now.",
         504: "Not done in the time that was asked for.",
     }
-    return {200: {"model": shape.response}, **{s: {"description": t} for s, t in said.items()}}
+    good: dict[str, Any] = (
+        {"model": shape.response}
+        if shape.response
+        else {"description": "The picture.", "content": {"image/png": {}}}
+    )
+    return {200: good, **{s: {"description": t} for s, t in said.items()}}

@@ -161,7 +161,7 @@ class LocalService:
 
     def _prove(self, engine: Any) -> float:
         """Run the family's sample: outputs as many as items, and a first guess of tokens/s."""
-        sample = self._family.sample
+        sample = self._family.sample()
         rates: list[float] = []
         for _ in range(2):  # the first warms up, the second may be remembered: the slower counts
             tokens = sum(engine.tokens(item) for item in sample)

@@ -45,7 +45,7 @@ def shape(value: Any) -> Any:
 
 def test_every_example_of_the_api_page_answers_as_shown(tmp_path: Path) -> None:
     asked = examples("docs/api.md")
-    assert len(asked) == 10
+    assert len(asked) == 12
     token = {"QUARTET_INTERNAL__TOKEN": "secret"}
     with Process("--port", "0", state_dir=tmp_path, env=token) as quartet:
         address = quartet.ready().address
@@ -56,6 +56,8 @@ def test_every_example_of_the_api_page_answers_as_shown(tmp_path: Path) -> None:
                 if "services" in shown:  # one stands for all
                     told["services"] = {k: told["services"][k] for k in shown["services"]}
                 assert shape(told) == shape(shown), command
+            elif "/jobs" in command:
+                assert json.loads(said)["state"] == "waiting"
             else:
                 assert "# TYPE quartet_requests_total counter" in said
         assert quartet.process.wait(60) == 0  # the last example was the drain

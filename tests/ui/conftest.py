@@ -113,6 +113,7 @@ def visit(browser: Browser, portal_site: Site) -> Iterator[Opener]:
         theme: str = "light",
         language: str = "en",
         at: str = "",
+        state: str = "ready",
         **context: Any,
     ) -> Visit:
         own = at or portal_site.url
@@ -128,7 +129,7 @@ def visit(browser: Browser, portal_site: Site) -> Iterator[Opener]:
         entry.watch()
         visits.append(entry)
         entry.page.goto(own + path)
-        entry.page.wait_for_selector("#q-ready .q-pill[data-state=ready]")
+        entry.page.wait_for_selector(f"#q-ready .q-pill[data-state={state}]")
         return entry
 
     yield opened

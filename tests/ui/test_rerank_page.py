@@ -221,6 +221,9 @@ def test_ctrl_enter_runs_the_tab_from_any_field(visit: Opener) -> None:
     page = visit().page
     page.locator(DOCUMENTS).press("Control+Enter")
     page.wait_for_selector("#rerank-result .q-sum")
+    page.fill(DOCUMENTS, "one\ntwo")
+    page.locator(QUERY).press("Enter")
+    expect(page.locator(".q-sum")).to_contain_text("2 of 2 documents")
 
 
 def test_arrows_walk_along_tabs_and_radio_groups(visit: Opener) -> None:
@@ -488,6 +491,26 @@ def test_the_instruction_comes_alive_when_the_model_can_follow_one(
         run(page)
         expect(page.locator(".q-told")).to_contain_text("The instruction was ignored")
         expect(instruction).to_be_disabled()
+
+
+def test_a_model_on_its_way_is_said_and_its_arrival_is_seen(visit: Opener, tmp_path: Path) -> None:
+    gate = threading.Event()
+
+    def slow(settings: Any) -> Recorder:
+        assert gate.wait(60)
+        return Follower("plain")
+
+    with site(tmp_path, stubbed(slow), ready=False) as served:
+        seen = visit(at=served.url, state="loading")
+        page = seen.page
+        expect(page.locator("#rerank-model")).to_contain_text("No model is loaded.")
+        page.click("#rerank-go")
+        expect(page.locator(".toast-body")).to_contain_text("still loading")
+        seen.picture("rerank-loading")
+        gate.set()
+        page.wait_for_selector("#q-ready .q-pill[data-state=ready]")
+        expect(page.locator("#rerank-model")).to_contain_text("plain on CPU")
+        assert len(run(page)) == 8
 
 
 def test_a_refusal_is_shown_as_text_in_both_languages(visit: Opener, tmp_path: Path) -> None:

@@ -2,13 +2,14 @@
 
 import re
 import string
+import tomllib
 from pathlib import Path
 
 import pytest
 
 from backends.errors import BadInput
 from backends.families import FAMILIES
-from ui import texts
+from ui import shell, texts
 from ui.texts import I18N, TEXTS, both, label, plain, refusal, say
 
 UI = Path(texts.__file__).parent
@@ -98,3 +99,8 @@ def test_a_refusal_carries_its_field_and_both_languages() -> None:
 
 def test_two_texts_side_by_side_are_escaped() -> None:
     assert both("<i>", "<u>").count("&lt;") == 2
+
+
+def test_the_version_in_the_footer_is_the_project_s() -> None:
+    project = tomllib.loads((UI.parent / "pyproject.toml").read_text(encoding="utf-8"))
+    assert project["project"]["version"] == shell.VERSION

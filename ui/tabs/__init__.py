@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from backends.portal import Portal
-from ui.tabs import entailment, rerank, translate
+from ui.tabs import entailment, fusion, rerank, translate
 
 if TYPE_CHECKING:
     from ui.shell import Page
@@ -26,5 +26,6 @@ class Tab:
 TABS: dict[str, Tab] = {
     "rerank": Tab(verb=("rank documents", "为文档排序"), build=rerank.build),
     "entailment": Tab(verb=("check pictures", "判断图片"), build=entailment.build),
+    "fusion": Tab(verb=("fuse faces", "融合人脸"), build=fusion.build),
     "translate": Tab(verb=("translate texts", "翻译文本"), build=translate.build),
 }

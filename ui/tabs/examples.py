@@ -151,3 +151,18 @@ ENTAILMENT = (
         ("There is a person.", "There is no person.", "A woman smiles."),
     ),
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Faces:
+    """Two of our photos of two different people; `key` names its button."""
+
+    key: str
+    source: str
+    target: str
+
+
+FUSION = (
+    Faces("fusion.example_there", "hopper.jpg", "astronaut.jpg"),
+    Faces("fusion.example_back", "astronaut.jpg", "hopper.jpg"),
+)

@@ -52,7 +52,9 @@ def photo(name: str) -> str:
     return str(PHOTOS / name)
 
 
-def read_upload(path: str, field: str, limits: Limits, side: int = UNDERSTANDING_SIDE) -> Picture:
+def read_upload(
+    path: str, field: str, limits: Limits, side: int | None = UNDERSTANDING_SIDE
+) -> Picture:
     """BadInput for `field` if the file is no picture of ours, or is no longer there."""
     caps = PictureLimits(bytes=limits.upload_bytes, pixels=limits.picture_pixels)
     try:
@@ -65,6 +67,11 @@ def read_upload(path: str, field: str, limits: Limits, side: int = UNDERSTANDING
     except BadInput as fault:
         fault.field = field
         raise
+
+
+def read_result(data: bytes) -> Picture:
+    """A picture that we made ourselves."""
+    return read_picture(data)
 
 
 def thumbnail(picture: Picture) -> str:

@@ -57,6 +57,39 @@ def entailment_samples(address: str, statements: Sequence[str]) -> Samples:
     return Samples(curl, python.replace("import json\n", imports, 1), 0)
 
 
+def fusion_samples(address: str, blend: float, shape: float) -> Samples:
+    """One blend at once, from two files beside; as a job it is the same at /v1/fusion/jobs."""
+    url = f"{address}/v1/fusion"
+    options = {"blend": blend, "shape": shape, "consent": True}
+    curl = (
+        f"curl -sS {shlex.quote(url)} \\\n  -F source=@source.jpg -F target=@target.jpg \\\n"
+        f"  -F options={shlex.quote(json.dumps(options))} -o fused.png\n"
+    )
+    python = f"""\
+import json
+from base64 import b64encode
+from pathlib import Path
+from urllib.request import Request, urlopen
+
+def picture(name):
+    return b64encode(Path(name).read_bytes()).decode()
+
+body = {{
+    "source": picture("source.jpg"),
+    "target": picture("target.jpg"),
+    "options": {options!r},
+}}
+request = Request(
+    {json.dumps(url)},
+    data=json.dumps(body).encode(),
+    headers={{"Content-Type": "application/json"}},
+)
+with urlopen(request) as response:
+    Path("fused.png").write_bytes(response.read())
+"""
+    return Samples(curl, python, 0)
+
+
 def _as_many_as_fit(documents: Sequence[str]) -> list[str]:
     shown: list[str] = []
     room = MOST
@@ -70,8 +103,8 @@ def _as_many_as_fit(documents: Sequence[str]) -> list[str]:
 
 def _curl(url: str, body: dict[str, object]) -> str:
     return (
-        f"curl -sS {shlex.quote(url)} -H 'Content-Type: application/json' "
-        f"--data-binary @- <<'JSON'\n{json.dumps(body, ensure_ascii=False, indent=2)}\nJSON\n"
+        f"curl -sS {shlex.quote(url)} \\\n  -H 'Content-Type: application/json' \\\n"
+        f"  --data-binary @- <<'JSON'\n{json.dumps(body, ensure_ascii=False, indent=2)}\nJSON\n"
     )
 
 

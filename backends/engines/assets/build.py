@@ -55,7 +55,7 @@ FITTED: dict[str, Any] = {
         "weights": [0.78],
         "bias": 3.45,
         "of": "the bridge score",
-        "fitted_on": "294 captioned cut-outs, each with seven others' captions",
+        "fitted_on": "294 captions of cut-outs, each with its own and seven others' pictures",
     },
     "presence": {
         "weights": [0.523, 3.6451, 0.7576, -0.8446],

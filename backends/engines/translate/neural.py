@@ -37,7 +37,7 @@ _TYPOGRAPHY = str.maketrans(
 )
 _TOKEN = re.compile(r"[^\W\d_]+(?:['’-][^\W\d_]+)*|\S")
 _LOUD = re.compile(r"(?!XQ\d+X)\b[^\W\d_]+")
-_LANGUAGE_NOTE = re.compile(r"\s*\((?:em inglês|em português|in English|in Portuguese)\)")
+_LANGUAGE_NOTE = re.compile(r"\s*\((?:em inglês|em português|in English|in Portuguese|-PT)\)")
 
 
 def steps(translator: Translator) -> list[Step]:

@@ -66,7 +66,7 @@ def kept(count: int) -> Said:
 
 def marked(count: int) -> Said:
     return (
-        f"The rules do not know {count} words; they are marked with *.",
+        f"Words that the rules do not know are marked with *: {count}.",
         f"规则不认识 {count} 个词，已用 * 标出。",
     )
 

@@ -35,13 +35,11 @@ from backends.serving.remote.told import (
     refused_event,
     too_late,
 )
-from backends.serving.wire import OwnShape
-from backends.serving.wire.exact import MEDIA_TYPE, read_outputs, read_part
+from backends.serving.wire.exact import MEDIA_TYPE, Exact, read_outputs, read_part
 from backends.settings import Settings
 
 log = logging.getLogger(__name__)
 
-MANY = 16  # items that are written in a thread, so that probes and streams go on
 LARGE = 256_000  # bytes of an answer that is read in a thread
 _CLOSING = 5.0  # seconds that refused requests get to leave
 _TRACE = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
@@ -53,7 +51,7 @@ class RemoteService:
     def __init__(
         self,
         family: Family,
-        shape: OwnShape,
+        shape: Exact,
         settings: Settings,
         records: Records,
         watch_seconds: float = 1.0,
@@ -146,8 +144,7 @@ class RemoteService:
             streamed = {"stream": True} if stream else {}
             return orjson.dumps({**self._shape.ask(items), **streamed})
 
-        heavy = len(items) > MANY or self._shape.takes_forms  # pictures
-        return await asyncio.to_thread(write) if heavy else write()
+        return await asyncio.to_thread(write)  # a picture may have to be packed
 
     def _headers(self, ask: Ask) -> dict[str, str]:
         headers = {

@@ -2,7 +2,7 @@
 Items and results as JSON: one shape for each family, in one table.
 
 A shape reads a request's body into items and writes the answer. It is pure: BadInput leaves
-here, before any queue, and names the field as the caller wrote it. A family's own shape goes the
+here, before any queue, and names the field as the caller wrote it. One that is `Exact` goes the
 other way too, so that a portal can ask pods: what it asks is read as the same items, and what
 they answer is heard as the same outputs.
 """
@@ -12,8 +12,7 @@ from typing import Protocol
 
 from pydantic import BaseModel
 
-from backends.serving.wire import entailment, rerank, translate
-from backends.serving.wire.exact import Exact
+from backends.serving.wire import entailment, fusion, rerank, translate
 from backends.serving.wire.question import Question, Terms
 from backends.serving.wire.text import Sent
 
@@ -21,7 +20,7 @@ from backends.serving.wire.text import Sent
 class Shape(Protocol):
     story: str
     request: type[BaseModel]
-    response: type[BaseModel]
+    response: type[BaseModel] | None  # None: the answer is a file
 
     takes_forms: bool  # pictures may come as files of a multipart form
 
@@ -32,12 +31,9 @@ class Shape(Protocol):
     def read(self, sent: Sent, terms: Terms) -> Question: ...
 
 
-class OwnShape(Shape, Exact, Protocol):
-    """A family's own."""
-
-
-SHAPES: Mapping[str, OwnShape] = {
+SHAPES: Mapping[str, Shape] = {
     "rerank": rerank.RerankShape(),
     "entailment": entailment.EntailmentShape(),
+    "fusion": fusion.FusionShape(),
     "translate": translate.TranslateShape(),
 }

@@ -56,7 +56,7 @@ class EntailmentResponse(BaseModel):
 class EntailmentShape:
     story = __doc__ or ""
     request: type[BaseModel] = EntailmentRequest
-    response: type[BaseModel] = EntailmentResponse
+    response: type[BaseModel] | None = EntailmentResponse
     takes_forms = True
     outputs = TypeAdapter(tuple[Verdict, ...])
     parts = TypeAdapter(None)  # a verdict has none

@@ -11,14 +11,17 @@ from backends.engines.picture import Picture, PictureLimits
 from backends.settings import Limits
 
 
-def picture_from(value: str | bytes, field: str, limits: Limits) -> Picture:
-    """The picture, at the size at which our models look. BadInput that names the field."""
+def picture_from(value: str | bytes, field: str, limits: Limits, whole: bool = False) -> Picture:
+    """
+    The picture, at the size at which our models look, or at its own. BadInput that names the
+    field.
+    """
     # here, because a service that never sees a picture need not load the readers
     from backends.engines.pictures import UNDERSTANDING_SIDE, decode_base64, read_picture
 
     caps = PictureLimits(bytes=limits.upload_bytes, pixels=limits.picture_pixels)
     data = value if isinstance(value, bytes) else decode_base64(value, limits=caps, field=field)
-    return read_picture(data, side=UNDERSTANDING_SIDE, limits=caps, field=field)
+    return read_picture(data, side=None if whole else UNDERSTANDING_SIDE, limits=caps, field=field)
 
 
 def picture_as_sent(picture: Picture) -> str:

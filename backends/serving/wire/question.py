@@ -33,6 +33,7 @@ class Question:
     A request's items; `timeout` in seconds if it named one; `write` makes the response. With
     `part` the answer is streamed: it makes an event of a part of the item at that index.
     `is_exact`: a portal asks, and hears all of an error.
+    With `file` a plain answer is a file: its bytes and media type.
     """
 
     items: tuple[Any, ...]
@@ -40,3 +41,4 @@ class Question:
     timeout: float | None = None
     part: Callable[[int, Any], dict[str, Any]] | None = None
     is_exact: bool = False
+    file: Callable[[Answer], tuple[bytes, str]] | None = None

@@ -69,7 +69,7 @@ class RerankResponse(BaseModel):
 class RerankShape:
     story = __doc__ or ""
     request: type[BaseModel] = RerankRequest
-    response: type[BaseModel] = RerankResponse
+    response: type[BaseModel] | None = RerankResponse
 
     takes_forms = True
     outputs = TypeAdapter(tuple[Relevance, ...])

@@ -60,7 +60,7 @@ class TranslateResponse(BaseModel):
 class TranslateShape:
     story = __doc__ or ""
     request: type[BaseModel] = TranslateRequest
-    response: type[BaseModel] = TranslateResponse
+    response: type[BaseModel] | None = TranslateResponse
     takes_forms = False
     outputs = TypeAdapter(tuple[Translation, ...])
     parts = TypeAdapter(str)

@@ -1,0 +1,176 @@
+"""
+Fusion: the face of a source picture, put onto a face in a target picture.
+
+The family's items and results, and the table of its models with one loader each. Nobody is
+recognised here: a face is found and placed, never named.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from backends.engines import Engine, Model
+from backends.engines.picture import Note, Picture
+from backends.errors import BadInput
+from backends.settings import Settings
+
+MOUTHS = ("auto", "source", "target")
+
+
+@dataclass(frozen=True, slots=True)
+class Blend:
+    """
+    One picture to make. A face is named by its place in `Seen.faces`, the largest is 0; None is
+    the only one. `blend`: 0 the target's face, 1 the source's. `shape`: 0 the target's outline
+    and features, 1 the source's. `light`: how much of the target's light is kept. `mouth`:
+    whose, auto keeps the target's where one is open and the other is not. `forehead`: 0 up to
+    the brows, 1 all of it, None as far as it is bare in both.
+    """
+
+    source: Picture
+    target: Picture
+    source_face: int | None = None
+    target_face: int | None = None
+    blend: float = 0.85
+    shape: float = 0.35
+    light: float = 0.8
+    mouth: str = "auto"
+    forehead: float | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("blend", "shape", "light", "forehead"):
+            value = getattr(self, name)
+            if value is not None and not 0 <= value <= 1:  # a NaN fails too
+                raise BadInput(
+                    f"{name} must lie between 0 and 1.",
+                    zh=f"{name} 必须在 0 到 1 之间。",
+                    field=name,
+                )
+        if self.mouth not in MOUTHS:
+            raise BadInput(
+                f"mouth must be one of {', '.join(MOUTHS)}.",
+                zh=f"mouth 必须是 {'、'.join(MOUTHS)} 之一。",
+                field="mouth",
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """One picture to look for faces in, so that a visitor can choose one."""
+
+    picture: Picture
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """A blend to judge without making it; BadInput says what is wrong, and Seen() is all well."""
+
+    blend: Blend
+
+
+@dataclass(frozen=True, slots=True)
+class SeenFace:
+    """
+    One face to choose from. `box` is (x, y, width, height) in pixels, within the picture;
+    `yaw` in degrees, positive to the picture's right; `why_not` says in a sentence why it
+    cannot be used, and is empty when it can.
+    """
+
+    index: int
+    box: tuple[int, int, int, int]
+    score: float
+    presence: float
+    yaw: float
+    size: float
+    thumbnail: Picture
+    why_not: Note | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """The faces of one picture, the largest first."""
+
+    faces: tuple[SeenFace, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How much of an item is done, 0 to 1, and the stage: checking, finding or fusing."""
+
+    share: float
+    stage: str
+
+
+@dataclass(frozen=True, slots=True)
+class Fused:
+    """The target with its new face, not marked yet (see marking.py), and what to say beside it."""
+
+    picture: Picture
+    notes: tuple[Note, ...] = ()
+
+
+def load_mesh_blend(settings: Settings) -> Engine[Blend | Look | Check, Fused | Seen | None]:
+    from backends.engines.faces import shared_finder
+    from backends.engines.fusion.embedded import MeshBlend
+    from backends.engines.fusion.gate import Gate
+
+    chosen = settings.fusion
+    return MeshBlend(shared_finder(), Gate(chosen.unsafe_from, chosen.warn_from))
+
+
+_NON_COMMERCIAL = "Weights for non-commercial research only; never bundled, never downloaded."
+
+MODELS: dict[str, Model] = {
+    model.name: model
+    for model in (
+        Model(
+            name="mesh-blend",
+            title="Mesh blend",
+            load=load_mesh_blend,
+            licence="Apache-2.0",
+            source="Our own warp and light over MediaPipe BlazeFace and FaceMesh",
+            notice="assets/faces/NOTICE.md",
+            about=("Small embedded engine", "内置小引擎"),
+            limits=(
+                "Moves skin, features and some of the shape; it does not learn who somebody is. "
+                "Convincing for faces that look towards the camera, weak when the two are turned "
+                "differently. Hair and head keep the target's shape, glasses and beards travel "
+                "partly, and what is in front of a face is painted over.",
+                "移植肤质、五官与部分脸型，并不学习人物身份。正面人脸效果最好，两张脸朝向差异大时较弱。"
+                "头发与头型保持目标原样，眼镜和胡须只会部分转移，脸前的遮挡物会被覆盖。",
+            ),
+            embedded=True,
+            threads=2,
+        ),
+        Model(
+            name="inswapper",
+            title="inswapper 128",
+            load=None,
+            licence=_NON_COMMERCIAL,
+            source="SCRFD, ArcFace and inswapper_128 by InsightFace; GFPGAN 1.4 (Apache-2.0)",
+            about=("Swaps identity, from files that you supply", "由您自备权重文件，替换人物身份"),
+            device="GPU",
+        ),
+        Model(
+            name="image-face-fusion",
+            title="ModelScope image face fusion",
+            load=None,
+            licence="Treat as non-commercial: the bundle holds BFM and GPEN",
+            source="iic/cv_unet-image-face-fusion_damo",
+            about=("Swaps identity, in an environment of its own", "替换人物身份，需独立运行环境"),
+            device="GPU",
+        ),
+    )
+}
+
+
+def sample() -> tuple[Any, ...]:
+    """A portrait and its mirror image: two pictures, one face each."""
+    from PIL import Image
+
+    from backends.engines.pictures import read_picture
+
+    portrait = Path(__file__).parent / "assets" / "portrait.jpg"
+    picture = read_picture(portrait.read_bytes())
+    mirror = picture.image().transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+    return (Blend(picture, Picture(mirror.width, mirror.height, mirror.tobytes())),)

@@ -1,0 +1,100 @@
+"""
+The rerank tab's inputs as one request: what is wrong with them, what they hold, what to remark.
+
+Between the screen and the pure readers: here, and only here, uploaded files are opened.
+"""
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from html import escape
+from pathlib import Path
+
+from backends.engines import Model
+from backends.engines.rerank import picture_of
+from backends.errors import BadInput
+from backends.serving.wire.text import clean
+from backends.settings import Limits
+from ui.tabs.documents import Asked, Named, faults, read_file, read_lines, read_pairs
+from ui.tabs.pictures import read_upload
+from ui.texts import both, refusal, say
+
+Uploaded = list[tuple[str, str | None]] | None
+
+# The inputs in the order in which every handler takes them; a BadInput blames one by its name.
+ORDER = ("query", "pictures", "documents", "file", "instruction", "top_n", "threshold")
+
+
+def wrong(
+    query: str,
+    pictures: Uploaded,
+    documents: str,
+    file: str | None,
+    instruction: str,
+    top_n: int | None,
+    threshold: float,
+    *,
+    limits: Limits,
+) -> Iterator[BadInput]:
+    """What is wrong with the inputs; each fault names one of ORDER."""
+    if top_n is not None and top_n < 1:
+        yield refusal("rerank.bad_top_n", "top_n")
+    texts = [*read_lines(documents)]
+    try:
+        texts += file_documents(file)
+    except BadInput as fault:
+        yield fault
+    yield from faults(query, texts, instruction, limits, len(pictures or []))
+
+
+def read(
+    query: str,
+    pictures: Uploaded,
+    documents: str,
+    file: str | None,
+    instruction: str,
+    top_n: int | None,
+    threshold: float,
+    *,
+    limits: Limits,
+) -> Asked:
+    """The inputs as pairs; raises the first thing that is wrong."""
+    values = (query, pictures, documents, file, instruction, top_n, threshold)
+    for fault in wrong(*values, limits=limits):
+        raise fault
+    texts = [*read_lines(documents), *file_documents(file)]
+    seen = [
+        Named(Path(path).name, read_upload(path, "pictures", limits)) for path, _ in pictures or []
+    ]
+    return read_pairs(query, texts, instruction, limits, seen)
+
+
+def file_documents(path: str | None) -> tuple[str, ...]:
+    """None at all without a file. Raises BadInput for: file."""
+    if path is None:
+        return ()
+    try:
+        return read_file(Path(path).name, Path(path).read_bytes())
+    except OSError as error:  # Gradio empties its cache of uploads after an hour
+        raise refusal("rerank.file_gone", "file") from error
+
+
+def all_documents(documents: str, file: str | None) -> Sequence[str]:
+    """For the code: what is there already, even if a field is still to be fixed."""
+    texts = [*read_lines(documents)]
+    with contextlib.suppress(BadInput):  # the field says so
+        texts += file_documents(file)
+    return [clean(text)[0] for text in texts]
+
+
+def notes(asked: Asked, model: Model) -> list[str]:
+    """What must be said beside the result, as HTML."""
+    told = []
+    if asked.cleaned:
+        told.append(say("rerank.cleaned"))
+    for name, pair in zip(asked.names, asked.pairs, strict=False):
+        picture = picture_of(pair.document)
+        read_as = picture.notes if picture else ()
+        told += [f"{escape(name)}: {both(each.en, each.zh)}" for each in read_as]
+    if asked.pairs[0].instruction and not model.capabilities.instruction:
+        told.append(say("rerank.ignored", model=model.title))
+    return told
