@@ -47,12 +47,15 @@ constraints: $(BIN)/uv
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-annotate \
 		--custom-compile-command 'make constraints' --output-file constraints.txt \
 		requirements-dev.txt
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-annotate \
+		--custom-compile-command 'make constraints' \
+		--output-file tests/clients/constraints.txt tests/clients/requirements.txt
 
 $(BIN)/uv: | $(VENV)/made
 	$(PIP) install "$$(grep --only-matching '^uv==[^ ]*' requirements-dev.txt)"
 
 clean:
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) .venv-clients .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
 
 # A stamp is newer than the files it was made from, so that a second start asks no index.
 $(VENV)/portal.stamp: requirements-portal.txt constraints.txt $(VENV)/made

@@ -3,7 +3,7 @@ The one entry: builds every part once and hands them down; SIGTERM closes every 
 
     python app.py                       the whole portal in one process
     python app.py --serve rerank        one service, HTTP only; Gradio is never imported
-    python app.py account add NAME      a local account for Admin
+    python app.py account add NAME      a local account for Admin; `remove NAME` ends it
     python app.py audit verify          walks the audit's chain of hashes
 """
 
@@ -43,6 +43,8 @@ from backends.errors import QuartetError  # noqa: E402
 from backends.families import FAMILIES, Family  # noqa: E402
 from backends.identity import Accounts, Identity, Role  # noqa: E402
 from backends.routes.answers import add_error_answers, add_unknown_routes  # noqa: E402
+from backends.routes.dialects import DIALECTS  # noqa: E402
+from backends.routes.dialects.dialect import Dialect  # noqa: E402
 from backends.routes.health import add_health_routes, add_internal_routes  # noqa: E402
 from backends.routes.jobs import add_faces_route  # noqa: E402
 from backends.routes.lifecycle import Lifecycle  # noqa: E402
@@ -50,7 +52,6 @@ from backends.routes.models import add_model_routes  # noqa: E402
 from backends.routes.skin import Skin  # noqa: E402
 from backends.serving.local import LocalService  # noqa: E402
 from backends.serving.record import Records  # noqa: E402
-from backends.serving.wire import SHAPES, Shape  # noqa: E402
 from backends.serving.wire.exact import Exact  # noqa: E402
 from backends.settings import Server, Settings, read_settings  # noqa: E402
 from backends.telemetry import Instruments, set_up_logging  # noqa: E402
@@ -75,10 +76,10 @@ class Parts:
         families: Mapping[str, Family],
         *,
         may_ask: bool,
-        shapes: Mapping[str, Shape] = SHAPES,
+        dialects: Mapping[str, tuple[Dialect, ...]] = DIALECTS,
     ) -> None:
         self.settings = settings
-        self.shapes = shapes
+        self.dialects = dialects
         self.families = families
         self.instruments = Instruments()
         self.records = Records(settings.state_dir / "records")
@@ -93,7 +94,7 @@ class Parts:
     def _remote(self, family: Family) -> "RemoteService":
         from backends.serving.remote import RemoteService  # its client is slow to import
 
-        shape = self.shapes[family.name]
+        shape = self.dialects[family.name][0].shape  # its own, which can say everything
         if not isinstance(shape, Exact):
             raise QuartetError(
                 f"{family.name} cannot run elsewhere in this version; unset "
@@ -140,7 +141,7 @@ class Parts:
         add_health_routes(app, self.services, self.instruments, self.lifecycle)
         add_internal_routes(app, self.services, self.records, self.settings, self.lifecycle)
         add_model_routes(
-            app, self.families, self.services, self.settings, self.instruments, self.shapes
+            app, self.families, self.services, self.settings, self.instruments, self.dialects
         )
         if "fusion" in self.services:
             add_faces_route(app, self.services["fusion"], self.settings, self.instruments)
@@ -307,8 +308,18 @@ def address_of(listening: socket.socket, server: Server) -> str:
     return f"http://{shown}:{port}{server.root_path}"
 
 
+def check_aliases(settings: Settings) -> None:
+    for alias, name in settings.server.aliases.items():
+        if name not in FAMILIES:
+            raise SystemExit(
+                f"QUARTET_SERVER__ALIASES: {alias!r} means {name!r}, and no service is called "
+                f"that; there is {', '.join(FAMILIES)}."
+            )
+
+
 def run(settings: Settings, name: str | None) -> None:
     """Start what was asked for and stay until it is told to leave."""
+    check_aliases(settings)
     set_up_logging(settings.server.log_format)
     listening = listen(settings.server)
     address = address_of(listening, settings.server)
@@ -342,6 +353,11 @@ def add_account(settings: Settings, name: str, roles: list[str]) -> None:
     print(f"{name} may sign in as {', '.join(sorted(account.roles))}.")
 
 
+def remove_account(settings: Settings, name: str) -> None:
+    Accounts(settings.state_dir / "accounts.json").remove(name)
+    print(f"{name} may no longer sign in; what they had open has ended.")
+
+
 def verify_audit(settings: Settings) -> None:
     from backends.ops.audit import verify
 
@@ -361,7 +377,9 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument("--version", action="version", version=f"Quartet {VERSION}")
     commands = top.add_subparsers(dest="command")
     account = commands.add_parser("account", help="local accounts for Admin")
-    add = account.add_subparsers(dest="action", required=True).add_parser("add")
+    actions = account.add_subparsers(dest="action", required=True)
+    actions.add_parser("remove").add_argument("name")
+    add = actions.add_parser("add")
     add.add_argument("name")
     add.add_argument(
         "--role", action="append", choices=[role.value for role in Role], required=True
@@ -380,7 +398,10 @@ def main() -> None:
         settings = settings.model_copy(update={"server": server})
     try:
         if asked.command == "account":
-            add_account(settings, asked.name, asked.role)
+            if asked.action == "add":
+                add_account(settings, asked.name, asked.role)
+            else:
+                remove_account(settings, asked.name)
         elif asked.command == "audit":
             verify_audit(settings)
         else:

@@ -3,6 +3,7 @@ The error tree: everything that Quartet refuses or fails at on purpose.
 
 QuartetError             on purpose; the text is for the person reading it
 ├── BadInput        422  they can fix it
+│   └── TooLarge         the body: some dialects tell it by a status of its own
 ├── SignInNeeded    401
 ├── Denied          403  signed in, without the role
 ├── NotFound        404  no such job, model or service
@@ -48,6 +49,10 @@ class BadInput(QuartetError):
         """With the field's name in front: a program has no label beside the sentence."""
         named = not self.field or self.text.startswith(self.field) or self.field == "body"
         return self.text if named else f"{self.field}: {self.text}"
+
+
+class TooLarge(BadInput):
+    pass
 
 
 class SignInNeeded(QuartetError):

@@ -6,10 +6,11 @@ One `Settings`, read once at the start from the environment; nothing else reads 
 Empty means absent. An unknown `QUARTET_*` name is refused: a typo must not be silence.
 """
 
+import json
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, TypeAlias
+from typing import Annotated, Any, TypeAlias, get_origin
 from urllib.parse import urlsplit
 
 from pydantic import (
@@ -21,6 +22,7 @@ from pydantic import (
     StringConstraints,
     ValidationError,
 )
+from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 PREFIX = "QUARTET_"
@@ -54,6 +56,11 @@ class Server(Group):
     )
     page_sessions: int = Field(
         300, ge=1, description="Page sessions kept in memory, about 0.2 MB each."
+    )
+    aliases: Mapping[str, str] = Field(
+        {},
+        description="Other names that programs may ask for a model by, as a JSON object: each "
+        'with the service that is meant, such as {"rerank-v3.5": "rerank"}.',
     )
     page_queue: int = Field(200, ge=1, description="Page events that may wait at once.")
 
@@ -229,13 +236,20 @@ class Settings(BaseSettings):
     jobs: Jobs = Jobs()
 
 
-def setting_names(model: type[BaseModel] = Settings, prefix: str = PREFIX) -> Iterator[str]:
-    """The environment name of every setting, in the order of the file."""
+def setting_fields(
+    model: type[BaseModel] = Settings, prefix: str = PREFIX
+) -> Iterator[tuple[str, FieldInfo]]:
+    """The environment name of every setting with its field, in the order of the file."""
     for name, field in model.model_fields.items():
         if isinstance(field.annotation, type) and issubclass(field.annotation, Group):
-            yield from setting_names(field.annotation, f"{prefix}{name.upper()}__")
+            yield from setting_fields(field.annotation, f"{prefix}{name.upper()}__")
         else:
-            yield f"{prefix}{name.upper()}"
+            yield f"{prefix}{name.upper()}", field
+
+
+def setting_names(model: type[BaseModel] = Settings) -> Iterator[str]:
+    """The environment name of every setting, in the order of the file."""
+    return (name for name, _ in setting_fields(model))
 
 
 def read_settings(environ: Mapping[str, str] | None = None, **given: Any) -> Settings:
@@ -252,12 +266,22 @@ def read_settings(environ: Mapping[str, str] | None = None, **given: Any) -> Set
         )
     try:
         return Settings(**given)
-    except SettingsError as error:  # its text names the group alone
-        group = str(error).partition('field "')[2].partition('"')[0]
-        raise SystemExit(
-            f'{PREFIX}{group.upper()}__…: write a list as JSON, such as ["one", "two"].'
-        ) from error
+    except SettingsError as error:
+        raise SystemExit(f"{_not_json(names)}: is no JSON; see docs/configuration.md.") from error
     except ValidationError as error:
         first = error.errors()[0]
         where = "__".join(str(part).upper() for part in first["loc"])
         raise SystemExit(f"{PREFIX}{where}: {first['msg']}.") from error
+
+
+def _not_json(environ: Mapping[str, str]) -> str:
+    """Which setting that is a list or an object cannot be read: the library does not say."""
+    fields = dict(setting_fields())
+    for name, value in environ.items():
+        field = fields.get(name.upper())
+        if field is not None and get_origin(field.annotation) is not None:
+            try:
+                json.loads(value or "null")
+            except ValueError:
+                return name.upper()
+    return PREFIX

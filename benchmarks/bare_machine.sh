@@ -28,7 +28,7 @@ here=$(cd "$(dirname "$0")/.." && pwd)
 root=${1:-$(mktemp --directory /var/tmp/quartet-bare.XXXXXX)}
 [[ -n ${1:-} ]] || trap 'umount --recursive "$root" 2> /dev/null || true; rm -rf --one-file-system "$root"' EXIT
 home=/home/visitor
-port=7860
+port=$(python3 -c 'import socket; s = socket.create_server(("127.0.0.1", 0)); print(s.getsockname()[1])')
 
 note() { printf '\n== %s\n' "$*"; }
 seconds() { awk -v a="$1" -v b="$2" 'BEGIN { printf "%.1f", b - a }'; }
@@ -125,7 +125,7 @@ portal_pid() { pgrep --full --oldest --uid "$(stat --format %u "$root$home")" 'p
 
 open_portal() { # in the background; waits until it answered
     rm -f "$root/tmp/ended"
-    { visitor "cd quartet && make run" || { touch "$root/tmp/ended"; false; }; } > "$root/tmp/run.log" 2>&1 &
+    { visitor "cd quartet && make run ARGS='--port $port'" || { touch "$root/tmp/ended"; false; }; } > "$root/tmp/run.log" 2>&1 &
     probe || { tail -n 30 "$root/tmp/run.log"; fail "The portal did not answer."; }
     echo "    memory after use: $(awk '/VmRSS/ { print int($2 / 1024) }' "/proc/$(portal_pid)/status") MB"
 }

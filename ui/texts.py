@@ -88,11 +88,11 @@ TEXTS: dict[str, tuple[str, str]] = {
     ),
     "rerank.go": ("Rank documents", "开始排序"),
     "rerank.examples": ("Try", "试试"),
-    "rerank.example_meaning": ("Meaning over words", "重含义，轻字面"),
-    "rerank.example_chinese": ("In Chinese", "中文示例"),
-    "rerank.example_across": ("Across languages", "跨语言"),
-    "rerank.example_pictures": ("With pictures", "含图片"),
-    "rerank.example_hard": ("A hard one", "有难度的"),
+    "rerank.example_meaning": ("Beyond words", "重含义，轻字面"),
+    "rerank.example_chinese": ("Chinese", "中文示例"),
+    "rerank.example_across": ("Cross-language", "跨语言"),
+    "rerank.example_pictures": ("Pictures", "含图片"),
+    "rerank.example_hard": ("Hard case", "有难度的"),
     # the rerank tab: what it answers
     "rerank.nothing_yet": ("No ranking yet", "尚未排序"),
     "rerank.start": (

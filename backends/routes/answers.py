@@ -3,13 +3,18 @@ Errors as JSON, in one shape for every route: {"error", "error_type", "request_i
 that asks hears more.
 
 A QuartetError's text is for the caller; anything else is a bug, whose text stays in the log.
+A route for other programs' clients names its `Wording` in `request.state.wording`: more fields
+that hold the sentence, other statuses.
 """
 
 import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from http import HTTPStatus
 
 import orjson
 from fastapi import FastAPI, Request
+from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.routing import Match
@@ -17,6 +22,7 @@ from starlette.routing import Match
 from backends.errors import BadInput, QuartetError
 from backends.serving.wire.exact import exact_error, is_wanted
 
+PREFIXES = ("/v1/", "/v2/", "/internal/")
 METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 SORRY = "Something went wrong on our side; the log knows more under this request id."
 
@@ -25,23 +31,50 @@ def json_response(value: object, status: int = 200, **headers: str) -> Response:
     return Response(orjson.dumps(value), status, headers, media_type="application/json")
 
 
-def error_response(error: Exception, request_id: str, to_portal: bool = False) -> Response:
-    status = error.status if isinstance(error, QuartetError) else 500
+@dataclass(frozen=True, slots=True)
+class Wording:
+    """
+    How a route tells an error: `also` are fields that repeat the sentence, because a client
+    looks for it there; `statuses` are told instead of a class's own. The nearest class counts.
+    """
+
+    also: tuple[str, ...] = ()
+    statuses: Mapping[type[QuartetError], int] = field(default_factory=dict)
+
+    def status_of(self, kind: type[Exception]) -> int:
+        if not issubclass(kind, QuartetError):
+            return 500
+        told = (self.statuses[base] for base in kind.__mro__ if base in self.statuses)
+        return next(told, kind.status)
+
+
+PLAIN = Wording()
+
+
+def error_response(
+    error: Exception, request_id: str, wording: Wording = PLAIN, to_portal: bool = False
+) -> Response:
+    status = wording.status_of(type(error))
     headers = {}
     if isinstance(error, QuartetError) and error.retry_after is not None:
         headers["retry-after"] = str(max(1, math.ceil(error.retry_after)))
     if status == 401:
         headers["www-authenticate"] = "Bearer"
-    return json_response(error_body(error, request_id, to_portal), status, **headers)
+    return json_response(error_body(error, request_id, wording, to_portal), status, **headers)
 
 
-def error_body(error: Exception, request_id: str, to_portal: bool = False) -> dict[str, str]:
+def error_body(
+    error: Exception, request_id: str, wording: Wording = PLAIN, to_portal: bool = False
+) -> dict[str, str]:
     known = isinstance(error, QuartetError)
-    text = error.text if isinstance(error, QuartetError) else SORRY
+    sentence = error.text if isinstance(error, QuartetError) else SORRY
+    if isinstance(error, BadInput):
+        sentence = error.for_programs()
     return {
-        "error": error.for_programs() if isinstance(error, BadInput) else text,
+        "error": sentence,
         "error_type": type(error).__name__ if known else "InternalError",
         "request_id": request_id,
+        **dict.fromkeys(wording.also, sentence),
         **(exact_error(error) if to_portal and isinstance(error, QuartetError) else {}),
     }
 
@@ -56,7 +89,8 @@ def add_error_answers(app: FastAPI) -> None:
 
     async def known(request: Request, error: Exception) -> Response:
         to_portal = is_wanted(request.headers.get("accept", ""))
-        return error_response(error, request.state.request_id, to_portal)
+        wording = PLAIN if to_portal else getattr(request.state, "wording", PLAIN)
+        return error_response(error, request.state.request_id, wording, to_portal)
 
     async def unknown(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
@@ -74,7 +108,10 @@ def add_error_answers(app: FastAPI) -> None:
 
 
 def add_unknown_routes(app: FastAPI) -> None:
-    """Below our prefixes nothing is the page's: what no route took is 404, or 405 with Allow."""
+    """
+    Nothing of ours is the page's, which takes every path that is left: below our prefixes what
+    no route took is 404, and a path of ours with another method is 405 with Allow.
+    """
     ours = list(app.router.routes)
 
     async def nowhere(request: Request) -> Response:
@@ -87,5 +124,6 @@ def add_unknown_routes(app: FastAPI) -> None:
             raise HTTPException(405, headers={"allow": ", ".join(sorted(allowed))})
         raise HTTPException(404)
 
-    for prefix in ("/v1", "/internal"):
-        app.add_route(f"{prefix}/{{path:path}}", nowhere, methods=METHODS, include_in_schema=False)
+    alone = {r.path for r in ours if isinstance(r, APIRoute) and not r.path.startswith(PREFIXES)}
+    for path in (*(f"{prefix}{{path:path}}" for prefix in PREFIXES), *sorted(alone)):
+        app.add_route(path, nowhere, methods=METHODS, include_in_schema=False)

@@ -1,20 +1,24 @@
 """
 Reading a request's body, at most so many bytes, and noticing that its caller has left.
 
-A body is a JSON object or a multipart form; a form is how pictures travel without base64.
+A body is a JSON object or a form. A multipart form is how pictures travel without base64, a
+urlencoded one is what some clients send instead of JSON.
 """
 
 import asyncio
 from collections.abc import AsyncGenerator, Coroutine
 from typing import Any, TypeVar
+from urllib.parse import parse_qsl
 
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect, Request
 
-from backends.errors import BadInput
+from backends.errors import BadInput, TooLarge
 from backends.serving.wire.text import Sent, read_fields, read_object
 
+CLIENT_CLOSED_REQUEST = 499
 LARGE = 256_000  # bytes
+_MOST_FIELDS = 2000  # of a form
 T = TypeVar("T")
 
 
@@ -43,9 +47,32 @@ async def read_body(request: Request, most: int) -> bytes:
 async def read_sent(request: Request, most: int) -> Sent:
     """What the body holds. Large JSON is parsed in a thread, so that probes and streams go on."""
     body = await read_body(request, most)
-    if request.headers.get("content-type", "").lower().startswith("multipart/form-data"):
+    kind = request.headers.get("content-type", "").lower()
+    if kind.startswith("multipart/form-data"):
         return await _read_form(request, body)
-    return await asyncio.to_thread(read_object, body) if len(body) > LARGE else read_object(body)
+    read = _read_urlencoded if _is_urlencoded(kind, body) else read_object
+    return await asyncio.to_thread(read, body) if len(body) > LARGE else read(body)
+
+
+async def read_query(request: Request) -> dict[str, str]:
+    """A GET's parameters. Some clients send them as a form, in a body."""
+    body = await read_body(request, LARGE)
+    fields = parse_qsl(body.decode("utf-8", "replace"), max_num_fields=_MOST_FIELDS)
+    return {**dict(fields), **request.query_params}
+
+
+def _is_urlencoded(kind: str, body: bytes) -> bool:
+    """`curl -d '{…}'` calls JSON urlencoded too, and must work: no form begins with a brace."""
+    return kind.startswith("application/x-www-form-urlencoded") and body.lstrip()[:1] != b"{"
+
+
+def _read_urlencoded(body: bytes) -> Sent:
+    try:
+        text = body.decode("utf-8", "replace")
+        fields = parse_qsl(text, keep_blank_values=True, max_num_fields=_MOST_FIELDS)
+    except ValueError as error:
+        raise BadInput(f"The form cannot be read: {error}.", field="body") from error
+    return read_fields(fields)
 
 
 async def _read_form(request: Request, body: bytes) -> Sent:
@@ -53,7 +80,11 @@ async def _read_form(request: Request, body: bytes) -> Sent:
         yield body
 
     parser = MultiPartParser(
-        request.headers, once(), max_files=2000, max_fields=2000, max_part_size=len(body)
+        request.headers,
+        once(),
+        max_files=_MOST_FIELDS,
+        max_fields=_MOST_FIELDS,
+        max_part_size=len(body),
     )
     try:
         form = await parser.parse()
@@ -89,7 +120,7 @@ async def _disconnected(request: Request) -> None:
         pass
 
 
-def _too_large(most: int) -> BadInput:
-    return BadInput(
+def _too_large(most: int) -> TooLarge:
+    return TooLarge(
         f"The body is larger than {most / 1e6:.0f} MB; send less at once.", field="body"
     )

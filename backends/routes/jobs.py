@@ -170,7 +170,13 @@ class _Desk:
         scheme, _, shown = request.headers.get("authorization", "").partition(" ")
         if scheme.lower() == "bearer" and shown.strip().startswith(TOKEN_PREFIX):
             return bearer(shown.strip())
-        return self._visitors.read(request.cookies.get(COOKIE)) or ANONYMOUS
+        return self._visitors.read(request.cookies.get(COOKIE)) or stranger(request)
+
+
+def stranger(request: Any) -> Principal:
+    """Nobody we know: the cap on waiting jobs counts by address, and a token is the only proof."""
+    host = request.client.host if request.client else "unknown"
+    return Principal(f"address {host}", tenant="anonymous", method="address")
 
 
 async def _told(jobs: AsyncIterator[Job]) -> AsyncIterator[bytes]:

@@ -1,8 +1,8 @@
 """
-`/v1/<family>`: one route for each family that is served here.
+The routes that ask a model: `/v1/<family>` of each family that is served here, and its dialects.
 
 Admission before the body is read; then principal, deadline, items, answer. One log line and one
-count for each request, whatever became of it.
+count for each request, whatever became of it. Every dialect goes this one way.
 """
 
 import asyncio
@@ -14,21 +14,22 @@ from fastapi import FastAPI
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
-from backends.errors import BadInput, Unavailable
+from backends.errors import BadInput, Overloaded, TimedOut, Unavailable
 from backends.families import Family
 from backends.identity import Ask
 from backends.routes.answers import json_response
-from backends.routes.body import CallerLeft, read_sent, unless_left
+from backends.routes.body import CLIENT_CLOSED_REQUEST, CallerLeft, read_sent, unless_left
+from backends.routes.dialects import DIALECTS, LOOKUPS, READINGS
+from backends.routes.dialects.dialect import Dialect
+from backends.routes.facts import FactsOf, add_lookup, add_reading
 from backends.routes.tally import Tally, events, outcome_of
 from backends.serving import Answer, ModelService
-from backends.serving.wire import SHAPES, Shape
-from backends.serving.wire.exact import Exact, exactly, is_wanted
+from backends.serving.wire import Shape
+from backends.serving.wire.exact import Heard, exactly, is_wanted, widened
 from backends.serving.wire.question import Question, Terms
 from backends.serving.wire.text import Sent
 from backends.settings import Limits, Settings
 from backends.telemetry import Instruments
-
-CLIENT_CLOSED_REQUEST = 499
 
 
 def add_model_routes(
@@ -37,39 +38,52 @@ def add_model_routes(
     services: Mapping[str, ModelService],
     settings: Settings,
     instruments: Instruments,
-    shapes: Mapping[str, Shape] = SHAPES,
+    dialects: Mapping[str, tuple[Dialect, ...]] = DIALECTS,
 ) -> None:
-    for name, shape in shapes.items():
-        if name in services:
-            route = _Route(shape, families[name], services[name], settings.limits, instruments)
-            app.add_api_route(
-                f"/v1/{name}",
-                route.answer,
-                methods=["POST"],
-                name=name,
-                summary=families[name].title[0],
-                description=shape.story,
-                responses=_responses(shape),
-                openapi_extra=_request_body(shape),
-            )
+    for name, service in services.items():
+        for dialect in dialects.get(name, ()):
+            route = _Route(dialect, families[name], service, settings, instruments)
+            _add(app, name, dialect, route)
+        facts = FactsOf(app, families[name], service, settings)
+        for reading in READINGS.get(name, ()):
+            add_reading(app, reading, facts, instruments)
+        for lookup in LOOKUPS.get(name, ()):
+            add_lookup(app, lookup, facts)
+
+
+def _add(app: FastAPI, name: str, dialect: Dialect, route: "_Route") -> None:
+    for path in dialect.paths:
+        app.add_api_route(
+            path,
+            route.answer,
+            methods=["POST"],
+            tags=[name],
+            summary=dialect.title,
+            description=dialect.shape.story,
+            responses=_responses(dialect),
+            openapi_extra=_request_body(dialect.shape),
+        )
 
 
 class _Route:
     def __init__(
         self,
-        shape: Shape,
+        dialect: Dialect,
         family: Family,
         service: ModelService,
-        limits: Limits,
+        settings: Settings,
         instruments: Instruments,
     ) -> None:
-        self._shape = shape
+        self._wording = dialect.wording
+        self._shape = dialect.shape
         self._family = family
         self._service = service
-        self._limits = limits
+        self._limits = settings.limits
+        self._aliases = settings.server.aliases
         self._instruments = instruments
 
     async def answer(self, request: Request) -> Response:
+        request.state.wording = self._wording
         tally = Tally(self._service.name, self._instruments)
         try:
             self._service.admit()
@@ -78,7 +92,8 @@ class _Route:
             ask = self._ask(request, question)
             if question.part is not None:
                 return await self._stream(question, ask, tally)
-            answer = await unless_left(request, self._service.predict(question.items, ask))
+            answer = await unless_left(request, self._predict(question, ask))
+            response = await _written(question, answer)
         except CallerLeft:
             tally.end("CallerLeft")
             return Response(status_code=CLIENT_CLOSED_REQUEST)
@@ -86,10 +101,14 @@ class _Route:
             tally.end(outcome_of(error))
             raise
         tally.answered(answer)
-        if question.file is not None:
-            data, kind = await asyncio.to_thread(question.file, answer)
-            return Response(data, 200, _headers(answer), media_type=kind)
-        return json_response(question.write(answer), 200, **_headers(answer))
+        return response
+
+    async def _predict(self, question: Question, ask: Ask) -> Answer:
+        try:
+            return await self._service.predict(question.items, ask)
+        except BadInput as error:
+            error.field = question.names.get(error.field, error.field)
+            raise
 
     async def _stream(self, question: Question, ask: Ask, tally: Tally) -> Response:
         """Server-sent events. What fails before the first is still a plain error."""
@@ -101,16 +120,18 @@ class _Route:
 
     async def _question(self, request: Request) -> Question:
         """What is asked; a portal's is answered exactly, and its pictures come as base64."""
-        if isinstance(self._shape, Exact) and is_wanted(request.headers.get("accept", "")):
-            sent = await read_sent(request, self._limits.body_bytes * 4 // 3)
-            return exactly(await self._read(sent), self._shape)
-        return await self._read(await read_sent(request, self._limits.body_bytes))
+        limits = self._limits
+        if isinstance(self._shape, Heard) and is_wanted(request.headers.get("accept", "")):
+            limits = widened(limits)
+            sent = await read_sent(request, limits.body_bytes)
+            return exactly(await self._read(sent, limits), self._shape)
+        return await self._read(await read_sent(request, limits.body_bytes), limits)
 
-    async def _read(self, sent: Sent) -> Question:
+    async def _read(self, sent: Sent, limits: Limits) -> Question:
         status = await self._service.status()
         if not status.model:
             raise Unavailable(status.reason or f"No {self._service.name} model is loaded yet.")
-        terms = Terms(self._limits, self._family, status.model)
+        terms = Terms(limits, self._family, status.model, self._aliases)
         if self._shape.is_heavy(sent):
             return await asyncio.to_thread(self._shape.read, sent, terms)
         return self._shape.read(sent, terms)
@@ -123,6 +144,13 @@ class _Route:
             trace=request.headers.get("traceparent", ""),
             request_id=request.state.request_id,
         )
+
+
+async def _written(question: Question, answer: Answer) -> Response:
+    if question.file is None:
+        return json_response(question.write(answer), 200, **_headers(answer))
+    data, kind = await asyncio.to_thread(question.file, answer)
+    return Response(data, 200, _headers(answer), media_type=kind)
 
 
 def _header_timeout(request: Request) -> float | None:
@@ -153,16 +181,20 @@ def _request_body(shape: Shape) -> dict[str, Any]:
     return {"requestBody": {"required": True, "content": dict.fromkeys(kinds, schema)}}
 
 
-def _responses(shape: Shape) -> dict[int | str, dict[str, Any]]:
+def _responses(dialect: Dialect) -> dict[int | str, dict[str, Any]]:
     said = {
-        422: "Something in the request is wrong; the sentence names the field.",
-        429: "Busy: Retry-After says when to come back.",
-        503: "The model cannot serve now.",
-        504: "Not done in the time that was asked for.",
+        BadInput: "Something in the request is wrong; the sentence names the field.",
+        Overloaded: "Busy: Retry-After says when to come back.",
+        Unavailable: "The model cannot serve now.",
+        TimedOut: "Not done in the time that was asked for.",
     }
+    shape = dialect.shape
     good: dict[str, Any] = (
         {"model": shape.response}
         if shape.response
         else {"description": "The picture.", "content": {"image/png": {}}}
     )
-    return {200: good, **{s: {"description": t} for s, t in said.items()}}
+    told: dict[int | str, dict[str, Any]] = {200: good}
+    for kind, text in said.items():
+        told[dialect.wording.status_of(kind)] = {"description": text}
+    return told

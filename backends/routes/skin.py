@@ -13,7 +13,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from backends.identity import ANONYMOUS, COOKIE, Identity, Principal
-from backends.routes.answers import error_response, on_purpose
+from backends.routes.answers import PLAIN, error_response, on_purpose
 from backends.routes.lifecycle import Lifecycle
 from backends.settings import Server
 from backends.telemetry import new_request_id, request_id
@@ -64,7 +64,9 @@ class Skin:
             if not on_purpose(error):
                 log.exception("failed", extra={"path": scope["path"]})
             if not started:
-                await error_response(error, rid)(scope, receive, dressed)
+                await error_response(error, rid, state.get("wording", PLAIN))(
+                    scope, receive, dressed
+                )
         finally:
             request_id.reset(token)
 

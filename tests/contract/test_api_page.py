@@ -45,7 +45,7 @@ def shape(value: Any) -> Any:
 
 def test_every_example_of_the_api_page_answers_as_shown(tmp_path: Path) -> None:
     asked = examples("docs/api.md")
-    assert len(asked) == 12
+    assert len(asked) == 13
     token = {"QUARTET_INTERNAL__TOKEN": "secret"}
     with Process("--port", "0", state_dir=tmp_path, env=token) as quartet:
         address = quartet.ready().address

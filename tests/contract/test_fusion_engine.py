@@ -13,12 +13,12 @@ from PIL import Image
 
 from backends.engines import fusion
 from backends.engines.faces import Face, FaceFinder, Pixels, shared_finder
-from backends.engines.fusion import Blend, Fused, Look, Progress, Seen
+from backends.engines.fusion import Blend, Check, Fused, Look, Progress, Seen
 from backends.engines.fusion.embedded import MeshBlend
 from backends.engines.fusion.gate import Gate
 from backends.engines.picture import Picture
 from backends.errors import BadInput
-from backends.families import Family
+from backends.families import FAMILIES
 from backends.identity import Ask
 from backends.serving.local import LocalService
 from backends.serving.record import Records
@@ -84,9 +84,10 @@ def test_a_blend_is_the_target_with_another_face(
 
 
 def test_the_sample_that_every_model_must_manage_is_managed(engine: MeshBlend) -> None:
-    outputs = engine.run(fusion.SAMPLE, go_on)
+    sample = fusion.sample()
+    outputs = engine.run(sample, go_on)
     assert all(isinstance(output, Fused) for output in outputs)
-    assert len(outputs) == len(fusion.SAMPLE)
+    assert len(outputs) == len(sample) > 0
 
 
 def test_looking_shows_each_face_to_choose_from(engine: MeshBlend) -> None:
@@ -187,6 +188,22 @@ def test_what_cannot_come_out_well_is_refused_in_one_sentence(
     assert refusal.value.field == field
 
 
+@pytest.mark.parametrize("which", REFUSALS)
+def test_a_check_refuses_what_making_it_would_refuse(engine: MeshBlend, which: str) -> None:
+    item, words, _ = REFUSALS[which]
+    with pytest.raises(BadInput) as refusal:
+        engine.run([Check(item())], go_on)
+    assert words in refusal.value.text
+
+
+def test_a_check_of_what_can_be_made_draws_nothing(
+    engine: MeshBlend, astronaut: Picture, hopper: Picture
+) -> None:
+    told: list[Any] = []
+    assert engine.run([Check(Blend(astronaut, hopper))], told.append) == [Seen()]
+    assert told == []
+
+
 @pytest.mark.parametrize("name", ["blend", "shape", "light", "forehead"])
 @pytest.mark.parametrize("value", [-0.1, 1.1, float("nan")])
 def test_a_control_outside_its_range_is_refused(
@@ -275,15 +292,9 @@ async def test_a_service_streams_progress_and_then_the_answer(
     tmp_path: Path, astronaut: Picture, hopper: Picture
 ) -> None:
     settings = Settings(state_dir=tmp_path)
-    family = Family(
-        name="fusion",
-        title=("Fuse", "融合"),
-        item=Blend,
-        models=fusion.MODELS,
-        sample=fusion.SAMPLE,
-        default=lambda settings: settings.fusion.model,
+    service = LocalService(
+        FAMILIES["fusion"], settings, Instruments(), Records(tmp_path / "records")
     )
-    service = LocalService(family, settings, Instruments(), Records(tmp_path / "records"))
     await service.start()
     while not (await service.status()).is_ready:
         await asyncio.sleep(0.05)
@@ -316,6 +327,9 @@ def test_a_picture_over_the_limit_is_refused_with_its_score(
     with pytest.raises(BadInput, match=r"score 0\.93, refused from 0\.8") as refusal:
         run(engine, Blend(astronaut, hopper))
     assert which in refusal.value.text
+    if which != "result":
+        with pytest.raises(BadInput, match=r"score 0\.93"):
+            engine.run([Check(Blend(astronaut, hopper))], go_on)
 
 
 def test_a_doubtful_picture_passes_with_a_note(astronaut: Picture) -> None:

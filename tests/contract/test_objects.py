@@ -14,12 +14,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from threadpoolctl import ThreadpoolController
+from threadpoolctl import ThreadpoolController, threadpool_limits
 
 from backends.engines.assets.build import Build
 from backends.engines.e5 import E5
 from backends.engines.fitted import ASSETS, fitted
-from backends.engines.lite0 import Lite0, views, weights_path
+from backends.engines.lite0 import Lite0, framed, views, weights_path
 from backends.engines.objects import Objects, bridge
 from backends.engines.picture import Picture
 from backends.engines.pictures import read_picture
@@ -111,9 +111,15 @@ def test_pictures_of_any_shape_are_seen(objects: Objects, size: tuple[int, int])
     assert np.isfinite(objects.see(Picture(width, height, rgb))).all()
 
 
-def test_a_view_of_a_long_strip_is_no_square_of_its_length() -> None:
+def test_the_grey_square_around_a_long_strip_is_no_square_of_its_length() -> None:
     strip = Image.new("RGB", (50_000, 1000))
-    assert [view.shape for view in views(strip)] == [(224, 224, 3)] * 3
+    assert max(framed(strip).size) <= 2048
+    assert framed(Image.new("RGB", (600, 400))).size == (600, 600)
+
+
+def test_one_white_pixel_is_white_in_every_view() -> None:
+    for view in views(Image.new("RGB", (1, 1), "white")):
+        np.testing.assert_array_equal(view, np.ones((224, 224, 3), np.float32))
 
 
 def test_eight_threads_see_what_one_sees(objects: Objects) -> None:
@@ -127,21 +133,41 @@ def test_eight_threads_see_what_one_sees(objects: Objects) -> None:
 # Threads and libraries
 
 
+def blas_threads() -> int:
+    """NumPy's own: torch and OpenCV, loaded by other tests, may bring more."""
+    found = ThreadpoolController().select(user_api="blas").info()
+    (numpys,) = [blas for blas in found if "numpy" in blas["filepath"]]
+    return int(numpys["num_threads"])
+
+
 def test_blas_uses_one_thread_inside_and_what_it_used_before_after_the_last_one_left() -> None:
-    blas = ThreadpoolController().select(user_api="blas")
-
-    def threads() -> int:
-        return int(blas.info()[0]["num_threads"])
-
-    with blas.limit(limits=2):
+    with threadpool_limits(2, user_api="blas"):
         with one_blas_thread():
             with one_blas_thread():
-                assert threads() == 1
-            assert threads() == 1  # somebody is still inside
-        assert threads() == 2
+                assert blas_threads() == 1
+            assert blas_threads() == 1  # somebody is still inside
+        assert blas_threads() == 2
         with pytest.raises(ZeroDivisionError), one_blas_thread():
             _ = 1 / 0
-        assert threads() == 2
+        assert blas_threads() == 2
+
+
+def test_the_last_to_leave_may_be_another_thread_than_the_first_that_came() -> None:
+    first, second = one_blas_thread(), one_blas_thread()
+    with ThreadPoolExecutor(1) as other, threadpool_limits(2, user_api="blas"):
+        other.submit(in_and_out).result()  # although this thread set the number before
+        assert blas_threads() == 2
+        first.__enter__()
+        other.submit(second.__enter__).result()
+        first.__exit__(None, None, None)
+        assert blas_threads() == 1
+        other.submit(second.__exit__, None, None, None).result()
+        assert blas_threads() == 2
+
+
+def in_and_out() -> None:
+    with one_blas_thread():
+        assert blas_threads() == 1
 
 
 @pytest.mark.parametrize("before", [{}, {"OMP_NUM_THREADS": "4"}])

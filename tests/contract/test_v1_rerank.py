@@ -130,8 +130,9 @@ def test_bad_input_is_one_sentence_that_names_the_field(
     answer = ask(client, **fields)
     assert answer.status_code == 422
     value = answer.json()
-    assert set(value) == {"error", "error_type", "request_id"}
+    assert set(value) == {"error", "error_type", "request_id", "message", "detail"}
     assert value["error"].startswith(sentence)
+    assert value["message"] == value["detail"] == value["error"]  # for Cohere's, for Jina's clients
     assert "\n" not in value["error"]
     assert value["error"].endswith(".")
     assert value["error_type"] == "BadInput"
@@ -158,6 +159,39 @@ def test_a_body_that_is_no_request_is_refused(
     answer = client.post("/v1/rerank", content=body)
     assert answer.status_code == 422
     assert answer.json()["error"].startswith(sentence)
+
+
+def test_json_that_curl_calls_a_form_is_json(client: httpx.Client) -> None:
+    body = json.dumps({"query": QUERY, "documents": DOCUMENTS})
+    headers = {"content-type": "application/x-www-form-urlencoded"}  # what `curl -d` says
+    answer = client.post("/v1/rerank", content=f"\n {body}", headers=headers)
+    assert answer.json()["results"][0]["index"] == 1
+
+
+def test_a_form_is_read_whether_its_letters_are_escaped_or_not(client: httpx.Client) -> None:
+    form = {"query": QUERY, "documents": ["Größe 寸法", *DOCUMENTS], "return_documents": "true"}
+    raw = "&".join(f"documents={text}" for text in form["documents"])
+    headers = {"content-type": "application/x-www-form-urlencoded; charset=UTF-8"}
+    for answer in (
+        client.post("/v1/rerank", data=form),
+        client.post(
+            "/v1/rerank",
+            content=f"query={QUERY}&return_documents=true&{raw}".encode(),
+            headers=headers,
+        ),
+        client.post(
+            "/v1/rerank",
+            files=[
+                (k, (None, t)) for k, v in form.items() for t in ([v] if isinstance(v, str) else v)
+            ],
+        ),
+    ):
+        assert answer.status_code == 200, answer.text
+        texts = {r["index"]: r["document"]["text"] for r in answer.json()["results"]}
+        assert [texts[n] for n in range(4)] == form["documents"]
+    many = client.post("/v1/rerank", content="a&" * 3000, headers=headers)
+    assert many.status_code == 422
+    assert many.json()["error"].startswith("The form cannot be read")
 
 
 def test_a_body_of_49_megabytes_is_refused_by_its_declared_length(address: str) -> None:

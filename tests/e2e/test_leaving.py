@@ -164,6 +164,8 @@ def test_a_taken_port_is_one_sentence(tmp_path: Path) -> None:
         ({"QUARTET_BATCHING__MAX_BATHC": "4"}, "No setting is called QUARTET_BATCHING__MAX_BATHC"),
         ({"QUARTET_BATCHING__MAX_BATCH": "0"}, "QUARTET_BATCHING__MAX_BATCH: "),
         ({"QUARTET_SERVER__LOG_FORMAT": "xml"}, "QUARTET_SERVER__LOG_FORMAT: "),
+        ({"QUARTET_SERVER__ALIASES": '{"a": "b"}'}, "QUARTET_SERVER__ALIASES: 'a' means 'b', and"),
+        ({"QUARTET_SERVER__ALIASES": "a=b"}, "QUARTET_SERVER__ALIASES: is no JSON"),
     ],
 )
 def test_a_wrong_setting_is_one_sentence(

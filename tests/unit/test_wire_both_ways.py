@@ -17,9 +17,18 @@ from backends.engines.translate import LONGEST, Passage, Translation
 from backends.engines.translate.languages import LANGUAGES
 from backends.errors import BadInput
 from backends.families import FAMILIES
+from backends.routes.dialects import DIALECTS
 from backends.serving import Answer
 from backends.serving.wire import SHAPES
-from backends.serving.wire.exact import Exact, exact_error, exactly, read_outputs, read_part
+from backends.serving.wire.exact import (
+    Exact,
+    Heard,
+    exact_error,
+    exactly,
+    read_outputs,
+    read_part,
+    widened,
+)
 from backends.serving.wire.pictures import picture_from
 from backends.serving.wire.question import Question, Terms
 from backends.serving.wire.text import clean, read_object
@@ -42,9 +51,11 @@ def over_the_wire(value: Any) -> Any:
 
 def asked(name: str, items: Any, **more: Any) -> Question:
     """As a pod reads what the portal sends for these items."""
-    shape: Any = SHAPES[name]
-    terms = Terms(Limits(), FAMILIES[name], LOADED[name])
-    question = shape.read(read_object(orjson.dumps({**shape.ask(items), **more})), terms)
+    asks = exact(name).ask(items)
+    (shape,) = (each.shape for each in DIALECTS[name] if asks.path in each.paths)
+    terms = Terms(widened(Limits()), FAMILIES[name], LOADED[name])
+    question = shape.read(read_object(orjson.dumps({**asks.fields, **more})), terms)
+    assert isinstance(shape, Heard)
     return exactly(question, shape)
 
 
@@ -118,6 +129,14 @@ def test_a_ranking_is_asked_for_exactly(query: str, given: list[Any], how: str) 
     assert asked("rerank", items).items == items
 
 
+@given(st.lists(st.tuples(written, documents), min_size=2, max_size=5))
+def test_each_query_with_its_document_is_asked_for_exactly(given: list[tuple[str, Any]]) -> None:
+    found = [document(each) for _, each in given]
+    corpus = tuple(text for each in found if (text := text_of(each)) is not None)
+    items = tuple(Pair(q, d, corpus) for (q, _), d in zip(given, found, strict=True))
+    assert asked("rerank", items).items == items
+
+
 @given(st.lists(st.builds(Relevance, st.floats(0, 1), st.booleans()), min_size=1, max_size=9))
 def test_a_ranking_is_heard_exactly(outputs: list[Relevance]) -> None:
     assert heard("rerank", outputs) == tuple(outputs)
@@ -128,7 +147,7 @@ def test_what_one_request_cannot_say_is_not_said_wrongly() -> None:
     one, two = (Pair("query", text, both) for text in both)
     picture = PICTURES[0]
     wrong: dict[str, list[list[Any]]] = {
-        "rerank": [[two, one], [one], [one, two, two], [one, Pair("other", "two", both)]],
+        "rerank": [[two, one], [one], [one, two, two], [replace(one, instruction="x"), two]],
         "entailment": [
             [Claim(picture, "a"), Claim(PICTURES[1], "a")],
             [Claim(picture, "a"), Claim(picture, "a", "b")],

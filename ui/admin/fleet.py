@@ -50,13 +50,17 @@ def _card(workload: Workload) -> str:
     ready, wanted = workload.ready, workload.wanted
     tone = "ok" if ready == wanted else "warn" if ready else "bad"
     pods = "".join(_pod(pod) for pod in workload.pods)
-    model, revision = escape(workload.record.model or "–"), workload.record.revision
+    # what serves; the remarks say what is on its way
+    serving = next((pod for pod in workload.pods if pod.model), workload.record)
+    model, revision = escape(serving.model or "–"), serving.revision
     return (
         f'<section class="svc" data-service="{escape(workload.ref.name)}">'
         f'<div class="pods">{pods}</div>'
         f'<div class="who"><h2 class="nm">{escape(workload.ref.name)}</h2>'
-        f'<span class="sub"><span class="mono">{model}</span> · {say("admin.revision")} {revision}'
-        f" · {say('admin.in_flight')} <b>{workload.in_flight}</b> · {_place(workload)}</span></div>"
+        f'<p class="sub"><span class="mono">{model}</span>'
+        f"<span>{say('admin.revision')} {revision}</span>"
+        f"<span>{say('admin.in_flight')} <b>{workload.in_flight}</b></span>"
+        f"<span>{_place(workload)}</span></p></div>"
         f'<div class="how">{_words(workload)} <span class="rd {tone}">{ready}/{wanted}</span></div>'
         f"{_remarks(workload)}</section>"
     )

@@ -72,8 +72,10 @@ def build(portal: Portal, snapshot: Snapshot, page: Page) -> tuple[Card, list[An
 def _components(portal: Portal) -> Card:
     names = list(portal.services)
     html(heading(say("admin.swap"), say("admin.swap_small")))
-    with gr.Group(visible=len(names) > 1):
-        service = gr.Dropdown(names, value=names[0], label=label("admin.service"))
+    service = gr.Dropdown(
+        names, value=names[0], label=label("admin.service"), visible=len(names) > 1,
+        elem_id="swap-service",
+    )  # fmt: skip
     model = gr.Radio(_choices(portal, names[0]), label=label("admin.model"), elem_id="swap-model")
     about = html(elem_id="swap-about")
     lack = html(elem_id="swap-lack")

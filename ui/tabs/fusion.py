@@ -16,11 +16,12 @@ import gradio as gr
 
 from backends.engines.fusion import Blend, Check, Look, Seen
 from backends.engines.picture import Picture
-from backends.errors import BadInput, Unavailable
+from backends.errors import BadInput, Overloaded, Unavailable
 from backends.identity import ANONYMOUS, Ask, Principal
 from backends.jobs import Job, JobState
 from backends.jobs.owners import COOKIE, bearer
 from backends.portal import Portal
+from backends.routes.jobs import stranger
 from ui.draw import code_block, empty, hint, html, note
 from ui.guard import QUIET, ask, guarded, principal, streamed, validator
 from ui.tabs import examples
@@ -28,13 +29,14 @@ from ui.tabs.fused import draw_end, draw_faces, draw_pair, draw_progress, face_a
 from ui.tabs.models import draw_model
 from ui.tabs.pictures import photo, read_result, read_upload, upload
 from ui.tabs.samples import fusion_samples
-from ui.texts import TEXTS, both, label, refusal, say
+from ui.texts import both, label, refusal, say
 
 if TYPE_CHECKING:
     from ui.shell import Page
 
 NAME = "fusion"
 ORDER = ("source", "target", "consent")
+MOST_FACES = 64
 HERE = "(...given) => [...given.slice(0, -1), new URL('.', location.href).href]"
 
 
@@ -75,7 +77,7 @@ def build(portal: Portal, page: "Page") -> None:
         with gr.Column(scale=7, min_width=320, elem_classes="q-panel"):
             parts = Parts(**left, **_outputs(portal))
     _run(portal, page, parts)
-    _faces(portal, page, parts)
+    _faces(portal, parts)
     _follow(portal, page, parts)
 
 
@@ -128,8 +130,11 @@ def _side(name: str, example: str) -> Side:
             elem_id=f"fusion-{name}",
         )
         found = html(elem_id=f"fusion-{name}-found", elem_classes="q-slot")
-        face = gr.Radio(
-            [], label=label("fusion.face"), visible=False, elem_id=f"fusion-{name}-face"
+        face = gr.Radio(  # all that may come: a value is checked against these, not later ones
+            [(str(n + 1), n) for n in range(MOST_FACES)],
+            label=label("fusion.face"),
+            visible=False,
+            elem_id=f"fusion-{name}-face",
         )
     return Side(image, found, face, gr.State(Seen()))
 
@@ -287,17 +292,17 @@ def _looker(portal: Portal) -> Callable[..., Any]:
             answer = await service.predict((Look(picture),), ask(portal, request))
         except BadInput as fault:
             return note("bad", both(fault.text, fault.zh or fault.text)), nothing, Seen()
-        except Unavailable:  # still loading, as the header says; the button will look again
+        except (Overloaded, Unavailable):  # busy or loading; the button looks again, and says so
             return "", nothing, Seen()
         seen: Seen = answer[0]
-        choices = [(_numbered(n), n) for n in range(len(seen.faces))]
+        choices = [(str(n + 1), n) for n in range(min(MOST_FACES, len(seen.faces)))]
         shown = gr.update(visible=len(seen.faces) > 1, choices=choices, value=None)
         return await asyncio.to_thread(draw_faces, seen, None), shown, seen
 
     return look
 
 
-def _faces(portal: Portal, page: "Page", parts: Parts) -> None:
+def _faces(portal: Portal, parts: Parts) -> None:
     """What is found in each picture, and choosing one of several by a click."""
 
     @guarded(portal)
@@ -315,7 +320,7 @@ def _faces(portal: Portal, page: "Page", parts: Parts) -> None:
     look = _looker(portal)
     for side in (parts.source, parts.target):
         state = [side.found, side.face, side.seen]
-        gr.on([side.image.change, page.blocks.load], look, side.image, state, **QUIET)
+        side.image.change(look, side.image, state, **QUIET)
         side.image.select(clicked, side.seen, [side.found, side.face], **QUIET)
         side.face.input(chose, [side.face, side.seen], side.found, **QUIET)
 
@@ -340,11 +345,6 @@ def _follow(portal: Portal, page: "Page", parts: Parts) -> None:
     gr.on(events, outputs=[parts.code, parts.here], **coded)
 
 
-def _numbered(index: int) -> str:
-    english, chinese = TEXTS["fusion.face_number"]
-    return f"{english.format(number=index + 1)} / {chinese.format(number=index + 1)}"
-
-
 def _minutes(portal: Portal) -> int:
     return max(1, round(portal.settings.jobs.expiry_seconds / 60))
 
@@ -355,7 +355,7 @@ def _owner(portal: Portal, request: gr.Request, token: str = "") -> Principal:
     if who != ANONYMOUS:
         return who
     visitor = portal.visitors.read(request.cookies.get(COOKIE))
-    return visitor or (bearer(token) if token else ANONYMOUS)
+    return visitor or (bearer(token) if token else stranger(request))
 
 
 def _ask_as_owner(portal: Portal, request: gr.Request) -> Ask:

@@ -279,7 +279,7 @@ def _connect_inputs(
     seen = [given.file_note, given.file, given.documents]
     given.file.upload(dropped, [given.file, given.documents], seen, **QUIET).then(**coded)
     gr.on([given.file.clear, given.file.delete], lambda: "", None, given.file_note, **QUIET)
-    gr.on([page.blocks.load, shown.fold.expand, shown.again.click], **coded)
+    gr.on([shown.fold.expand, shown.again.click], **coded)
 
 
 def _filler(example: examples.Ranked) -> Callable[[], tuple[Any, ...]]:

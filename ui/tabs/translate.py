@@ -174,7 +174,7 @@ def _translate(portal: Portal, page: "Page", given: Inputs, shown: Outputs) -> N
 @validator(ORDER)
 def wrong(text: str, source: str, target: str) -> Iterator[BadInput]:
     try:
-        check(Passage(clean(text or "")[0], target, source))
+        check(Passage(clean(text or "")[0], source, target))
     except BadInput as fault:
         yield fault
 
@@ -193,7 +193,7 @@ def _runner(portal: Portal) -> Callable[..., AsyncIterator[tuple[Any, Any, Any]]
     async def run(
         text: str, source: str, target: str, request: gr.Request
     ) -> AsyncIterator[tuple[Any, Any, Any]]:
-        passage = check(Passage(clean(text or "")[0], target, source))
+        passage = check(Passage(clean(text or "")[0], source, target))
         await check_pair(passage)
         began = time.perf_counter()
         made = ""
@@ -263,5 +263,6 @@ def _told(asked: Passage, whole: Translation, answer: Answer, seconds: float) ->
     found = say("translate.found", language=language) if asked.source == AUTO else ""
     way = " → ".join(say(f"translate.{step}") for step in whole.path)
     warnings = "".join(note("mid", both(*said)) for said in whole.warnings)
-    line = " · ".join(filter(None, (figures, found, way)))
-    return f'<div class="q-sum" data-path="{escape("-".join(whole.path))}">{line}</div>{warnings}'
+    line = " <i>·</i> ".join(filter(None, (figures, found, way)))
+    path = escape("-".join(whole.path))
+    return f'<div class="q-sum" data-path="{path}"><span>{line}</span></div>{warnings}'

@@ -70,6 +70,7 @@ class MeshBlend:
 
     def close(self) -> None:
         self._faces.clear()
+        self._gate.forget()
 
     def _answer(self, item: Blend | Look | Check, tell: Tell) -> Fused | Seen | None:
         if isinstance(item, Look):

@@ -41,6 +41,9 @@ class Gate:
             self._scores.put(picture.digest, score)
         return score
 
+    def forget(self) -> None:
+        self._scores.clear()
+
     def check(self, picture: Picture, which: str) -> tuple[Note, ...]:
         """What to say beside the picture; BadInput if it may not be used. `which`: its role."""
         score = self.score(picture)

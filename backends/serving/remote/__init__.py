@@ -14,7 +14,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, S
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager, contextmanager
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, TypeAlias
 
 import orjson
 
@@ -39,6 +39,8 @@ from backends.serving.wire.exact import MEDIA_TYPE, Exact, read_outputs, read_pa
 from backends.settings import Settings
 
 log = logging.getLogger(__name__)
+
+Written: TypeAlias = tuple[str, bytes]  # the path that is asked, and what is sent there
 
 LARGE = 256_000  # bytes of an answer that is read in a thread
 _CLOSING = 5.0  # seconds that refused requests get to leave
@@ -82,17 +84,17 @@ class RemoteService:
 
     async def predict(self, items: Sequence[Any], ask: Ask) -> Answer:
         with self._request(items):
-            content = await self._written(items)
-            async with self._until(ask), self._reply(content, ask) as reply:
+            asked = await self._written(items)
+            async with self._until(ask), self._reply(asked, ask) as reply:
                 body = await reply.read(self._most)
             return await self._answer(reply, body, len(items))
 
     async def stream(self, item: Any, ask: Ask) -> AsyncIterator[Any]:
         with self._request([item]):
-            content = await self._written([item], stream=True)
+            asked = await self._written([item], stream=True)
             async with AsyncExitStack() as stack:
                 async with self._until(ask):
-                    reply = await stack.enter_async_context(self._reply(content, ask))
+                    reply = await stack.enter_async_context(self._reply(asked, ask))
                 if not reply.is_stream:  # a model that cannot stream answers at once
                     async with self._until(ask):
                         body = await reply.read(self._most)
@@ -103,9 +105,9 @@ class RemoteService:
                     yield part
 
     @asynccontextmanager
-    async def _reply(self, content: bytes, ask: Ask) -> AsyncIterator[Reply]:
+    async def _reply(self, written: Written, ask: Ask) -> AsyncIterator[Reply]:
         """An answer from one pod, or from a second when the first took nothing."""
-        asked = (f"/v1/{self.name}", content, self._headers(ask))
+        asked = (*written, self._headers(ask))
         async with AsyncExitStack() as stack:
             first = self._pods.choose()
             if first is None:
@@ -139,10 +141,11 @@ class RemoteService:
 
     # ---- reading and writing
 
-    async def _written(self, items: Sequence[Any], stream: bool = False) -> bytes:
-        def write() -> bytes:
+    async def _written(self, items: Sequence[Any], stream: bool = False) -> Written:
+        def write() -> Written:
+            asked = self._shape.ask(items)
             streamed = {"stream": True} if stream else {}
-            return orjson.dumps({**self._shape.ask(items), **streamed})
+            return asked.path, orjson.dumps({**asked.fields, **streamed})
 
         return await asyncio.to_thread(write)  # a picture may have to be packed
 

@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 from backends.engines.entailment import LABELS, Claim, Verdict
 from backends.errors import BadInput
 from backends.serving import Answer
+from backends.serving.wire.exact import Asked
 from backends.serving.wire.pictures import notes_of, picture_as_sent, picture_from
 from backends.serving.wire.question import Question, Terms
 from backends.serving.wire.text import Sent, listed, validated
@@ -78,14 +79,15 @@ class EntailmentShape:
             warnings.append(f"Unknown fields were ignored: {listed(sorted(asked.model_extra))}.")
         return Question(items, partial(_write, warnings), asked.timeout)
 
-    def ask(self, items: Sequence[Any]) -> dict[str, Any]:
+    def ask(self, items: Sequence[Any]) -> Asked:
         first: Claim = items[0]
         for item in items:
             if item != Claim(first.picture, item.hypothesis, first.premise):
                 raise ValueError("a request has one picture and one premise")
         statements = [item.hypothesis for item in items]
         image = picture_as_sent(first.picture)
-        return {"image": image, "statements": statements, "premise": first.premise}
+        fields = {"image": image, "statements": statements, "premise": first.premise}
+        return Asked("/v1/entailment", fields)
 
 
 def _check(asked: EntailmentRequest, terms: Terms) -> None:

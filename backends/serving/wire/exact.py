@@ -7,7 +7,7 @@ errors carry what only a page shows. Nothing is lost, not even a sentence in Chi
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, Protocol, runtime_checkable
 
 from pydantic import TypeAdapter
@@ -15,19 +15,33 @@ from pydantic import TypeAdapter
 from backends.errors import BadInput, QuartetError
 from backends.serving import Answer
 from backends.serving.wire.question import Question
+from backends.settings import Limits
 
 MEDIA_TYPE = "application/vnd.quartet+json"
 
 
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A request: the path of the route that takes it, and its body's fields."""
+
+    path: str
+    fields: dict[str, Any]
+
+
 @runtime_checkable
-class Exact(Protocol):
-    """What a family's own shape adds, so that its service can run elsewhere."""
+class Heard(Protocol):
+    """A shape whose outputs a portal may ask for as they are."""
 
     outputs: TypeAdapter[Any]  # of a tuple of them
     parts: TypeAdapter[Any]  # of one part of a stream
 
-    def ask(self, items: Sequence[Any]) -> dict[str, Any]:
-        """The body of a request that `read` makes these items of, exactly."""
+
+@runtime_checkable
+class Exact(Heard, Protocol):
+    """What a family's own shape adds, so that its service can run elsewhere."""
+
+    def ask(self, items: Sequence[Any]) -> Asked:
+        """A request whose route reads these items, exactly, and whose outputs are as here."""
         ...
 
 
@@ -35,7 +49,16 @@ def is_wanted(accept: str) -> bool:
     return MEDIA_TYPE in accept
 
 
-def exactly(question: Question, shape: Exact) -> Question:
+def widened(limits: Limits) -> Limits:
+    """
+    The caps of a request from a portal, which kept to them before: base64 makes a picture a
+    third larger, and one that is no JPEG may be larger as the PNG that it was made into.
+    """
+    more = {name: 2 * getattr(limits, name) for name in ("body_bytes", "upload_bytes")}
+    return limits.model_copy(update=more)
+
+
+def exactly(question: Question, shape: Heard) -> Question:
     """The same question, answered exactly."""
 
     def write(answer: Answer) -> dict[str, Any]:
@@ -45,15 +68,16 @@ def exactly(question: Question, shape: Exact) -> Question:
     def part(index: int, value: Any) -> dict[str, Any]:
         return {"index": index, "part": shape.parts.dump_python(value, mode="json")}
 
-    return replace(question, write=write, part=part if question.part else None, is_exact=True)
+    made = part if question.part else None
+    return replace(question, write=write, part=made, file=None, is_exact=True)
 
 
-def read_outputs(value: Any, shape: Exact) -> tuple[tuple[Any, ...], int]:
+def read_outputs(value: Any, shape: Heard) -> tuple[tuple[Any, ...], int]:
     """Outputs and tokens. ValueError, LookupError or TypeError for what is no such answer."""
     return shape.outputs.validate_python(value["outputs"]), int(value["usage"]["total_tokens"])
 
 
-def read_part(value: Any, shape: Exact) -> Any:
+def read_part(value: Any, shape: Heard) -> Any:
     return shape.parts.validate_python(value["part"])
 
 

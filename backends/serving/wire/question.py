@@ -1,44 +1,55 @@
 """What a shape is given to read by, and what it reads."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from backends.errors import BadInput
 from backends.families import Family
 from backends.serving import Answer
+from backends.serving.wire.text import listed
 from backends.settings import Limits
 
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """The caps of this process, the family's models, and the name of the one that is loaded."""
+    """
+    The caps of this process, the family's models, the name of the one that is loaded, and other
+    names that requests may call a family's model by, each with the family that is meant.
+    """
 
     limits: Limits
     family: Family
     loaded: str
+    aliases: Mapping[str, str] = field(default_factory=dict)
 
-    def check_model(self, asked: str | None) -> None:
-        """BadInput if a model was asked for that is not the one that runs."""
-        if asked is not None and asked != self.loaded:
-            raise BadInput(
-                f"model {asked[:80]!r} is not loaded here; this service runs {self.loaded}.",
-                field="model",
-            )
+    def check_model(self, name: str | None) -> None:
+        """BadInput unless the name, if there is one, means the model that is loaded."""
+        if name in (None, self.loaded) or self.aliases.get(str(name)) == self.family.name:
+            return
+        also = [alias for alias, family in self.aliases.items() if family == self.family.name]
+        called = f", also called {listed(sorted(also))}" if also else ""
+        raise BadInput(
+            f"model {str(name)[:80]!r} is not loaded here; this service runs "
+            f"{self.loaded}{called}.",
+            field="model",
+        )
 
 
 @dataclass(frozen=True, slots=True)
 class Question:
     """
-    A request's items; `timeout` in seconds if it named one; `write` makes the response. With
-    `part` the answer is streamed: it makes an event of a part of the item at that index.
-    `is_exact`: a portal asks, and hears all of an error.
-    With `file` a plain answer is a file: its bytes and media type.
+    A request's items; `timeout` in seconds if it named one; `write` makes the response, or raises
+    BadInput for what only the answer could tell. With `part` the answer is streamed: it makes an
+    event of a part of the item at that index. With `file` a plain answer is a file: its bytes and
+    media type. `names` are the caller's words for the fields that a model may blame. `is_exact`:
+    a portal asks, and hears all of an error.
     """
 
     items: tuple[Any, ...]
-    write: Callable[[Answer], dict[str, Any]]
+    write: Callable[[Answer], Any]
     timeout: float | None = None
     part: Callable[[int, Any], dict[str, Any]] | None = None
     is_exact: bool = False
     file: Callable[[Answer], tuple[bytes, str]] | None = None
+    names: Mapping[str, str] = field(default_factory=dict)

@@ -1,5 +1,5 @@
 """
-`/v1/rerank`: one superset of ours, Cohere v1, Jina and vLLM.
+`/v1/rerank`: one superset of ours, Cohere, Jina and vLLM.
 
 > {"model", "query", "documents": [str | {"text"} | {"image"} | {"content": [part]}],
    "top_n", "return_documents", "instruction", "timeout", "rank_fields", …}
@@ -17,13 +17,16 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
-from backends.engines.rerank import Pair, Relevance, picture_of, text_of
+from backends.engines.rerank import Document, Pair, Relevance, picture_of, text_of
 from backends.errors import BadInput
 from backends.serving import Answer
 from backends.serving.wire.documents import as_sent, read_document, sent_back
+from backends.serving.wire.exact import Asked
 from backends.serving.wire.pictures import notes_of
 from backends.serving.wire.question import Question, Terms
 from backends.serving.wire.text import Sent, listed, validated
+
+STORY = __doc__ or ""
 
 
 class RerankRequest(BaseModel):
@@ -36,7 +39,9 @@ class RerankRequest(BaseModel):
     )
     model: str | None = Field(None, description="Refused unless it is the model that is loaded.")
     top_n: int | None = Field(None, ge=1, description="Results wanted; all of them by default.")
-    return_documents: bool = Field(False, description="Send the documents back with the results.")
+    return_documents: bool | None = Field(
+        None, description="Send the documents back with the results."
+    )
     instruction: str | None = Field(
         None, description="What counts as an answer, for models that follow instructions."
     )
@@ -67,7 +72,12 @@ class RerankResponse(BaseModel):
 
 
 class RerankShape:
-    story = __doc__ or ""
+    """
+    `version` is that of Cohere's interface, which answers tell; `returns_documents` where a
+    request does not say.
+    """
+
+    story = STORY
     request: type[BaseModel] = RerankRequest
     response: type[BaseModel] | None = RerankResponse
 
@@ -75,55 +85,114 @@ class RerankShape:
     outputs = TypeAdapter(tuple[Relevance, ...])
     parts = TypeAdapter(None)  # a score has none
 
+    def __init__(self, version: str = "1", returns_documents: bool = False) -> None:
+        self._version = version
+        self._returns_documents = returns_documents
+
     def is_heavy(self, sent: Sent) -> bool:
         documents = sent.value.get("documents")
         return isinstance(documents, list) and any(not isinstance(d, str) for d in documents)
 
     def read(self, sent: Sent, terms: Terms) -> Question:
         asked = validated(RerankRequest, sent)
-        _check(asked, terms)
-        documents = tuple(
+        terms.check_model(asked.model)
+        check_query(asked.query, "query", terms)
+        instruction = asked.instruction or ""
+        check_length(instruction, "instruction", terms)
+        check_documents(asked.documents, "documents", terms)
+        documents = [
             read_document(document, f"documents[{n}]", asked.rank_fields, terms)
             for n, document in enumerate(asked.documents)
-        )
-        texts = tuple(text for each in documents if (text := text_of(each)) is not None)
-        instruction = (asked.instruction or "").strip()
-        pairs = tuple(Pair(asked.query, each, texts, instruction) for each in documents)
-        warnings = _warnings(asked, sent)
-        for n, document in enumerate(documents):
-            if (picture := picture_of(document)) is not None:
-                warnings += notes_of(picture, f"documents[{n}]")
-        return Question(pairs, partial(_write, asked, pairs, warnings, terms), asked.timeout)
+        ]
+        pairs = pairs_of([asked.query] * len(documents), documents, instruction.strip())
+        warnings = _warnings(asked, sent) + said_of_pictures(documents, "documents")
+        return Question(pairs, partial(self._write, asked, pairs, warnings, terms), asked.timeout)
 
-    def ask(self, items: Sequence[Any]) -> dict[str, Any]:
+    def _write(
+        self,
+        asked: RerankRequest,
+        pairs: tuple[Pair, ...],
+        warnings: list[str],
+        terms: Terms,
+        answer: Answer,
+    ) -> dict[str, Any]:
+        warnings = warnings + said_of_model(answer, pairs, terms)
+        results: list[dict[str, Any]] = [
+            {"index": n, "relevance_score": answer[n].score} for n in best_first(answer)
+        ][: asked.top_n]
+        wanted = asked.return_documents
+        if self._returns_documents if wanted is None else wanted:
+            for result in results:
+                result["document"] = sent_back(pairs[result["index"]].document)
+        return {
+            "id": uuid.uuid4().hex,
+            "model": answer.model,
+            "object": "list",
+            "results": results,
+            "usage": usage_of(answer),
+            "warnings": warnings,
+            "meta": {
+                "api_version": {"version": self._version},
+                "billed_units": {"search_units": 1},
+                "warnings": warnings,
+            },
+        }
+
+    def ask(self, items: Sequence[Any]) -> Asked:
+        """Of several queries too, each with its document: that is what `/v1/score` is for."""
         first: Pair = items[0]
-        same = [Pair(first.query, i.document, first.corpus, first.instruction) for i in items]
-        texts = tuple(text for item in items if (text := text_of(item.document)) is not None)
-        if list(items) != same or texts != first.corpus:
-            raise ValueError("a request has one query and all of its documents")
-        instruction = {"instruction": first.instruction} if first.instruction else {}
+        queries = [item.query for item in items]
+        same = pairs_of(queries, [item.document for item in items], first.instruction)
+        if tuple(items) != same:
+            raise ValueError("a request has one instruction and all of its documents")
         documents = [as_sent(item.document) for item in items]
-        return {"query": first.query, "documents": documents, **instruction}
+        if queries.count(first.query) == len(queries):
+            instruction = {"instruction": first.instruction} if first.instruction else {}
+            fields = {"query": first.query, "documents": documents, **instruction}
+            return Asked("/v1/rerank", fields)
+        if first.instruction:
+            raise ValueError("a request of several queries has no instruction")
+        return Asked("/v1/score", {"queries": queries, "documents": documents})
 
 
-def _check(asked: RerankRequest, terms: Terms) -> None:
+def pairs_of(
+    queries: Sequence[str], documents: Sequence[Document], instruction: str = ""
+) -> tuple[Pair, ...]:
+    """Each query with its document; the texts of all documents are the corpus of each."""
+    corpus = tuple(text for each in documents if (text := text_of(each)) is not None)
+    return tuple(
+        Pair(query, each, corpus, instruction)
+        for query, each in zip(queries, documents, strict=True)
+    )
+
+
+def check_query(query: str, field: str, terms: Terms) -> None:
+    check_length(query, field, terms)
+    if not query.strip():
+        raise BadInput(f"{field} is empty; write what you are looking for.", field=field)
+
+
+def check_length(text: str, field: str, terms: Terms) -> None:
+    most = terms.limits.query_chars
+    if len(text) > most:
+        raise BadInput(f"{field} has {len(text)} characters; send at most {most}.", field=field)
+
+
+def check_documents(documents: Sequence[Any], field: str, terms: Terms) -> None:
     most = terms.limits.documents
-    for field, text in (("query", asked.query), ("instruction", asked.instruction or "")):
-        if len(text) > terms.limits.query_chars:
-            raise BadInput(
-                f"{field} has {len(text)} characters; send at most {terms.limits.query_chars}.",
-                field=field,
-            )
-    if not asked.query.strip():
-        raise BadInput("query is empty; write what you are looking for.", field="query")
-    if not asked.documents:
-        raise BadInput("documents is empty; send at least one.", field="documents")
-    if len(asked.documents) > most:
-        raise BadInput(
-            f"documents holds {len(asked.documents)}; send at most {most} at once.",
-            field="documents",
-        )
-    terms.check_model(asked.model)
+    if not documents:
+        raise BadInput(f"{field} is empty; send at least one.", field=field)
+    if len(documents) > most:
+        raise BadInput(f"{field} holds {len(documents)}; send at most {most} at once.", field=field)
+
+
+def best_first(answer: Answer) -> list[int]:
+    """The documents' places by falling score; what is equal stays in the caller's order."""
+    return sorted(range(len(answer)), key=lambda n: (-answer[n].score, n))
+
+
+def usage_of(answer: Answer) -> dict[str, int]:
+    return {"prompt_tokens": answer.tokens, "total_tokens": answer.tokens}
 
 
 def _warnings(asked: RerankRequest, sent: Sent) -> list[str]:
@@ -131,48 +200,38 @@ def _warnings(asked: RerankRequest, sent: Sent) -> list[str]:
     for field in ("max_chunks_per_doc", "max_tokens_per_doc"):
         if getattr(asked, field) is not None:
             said.append(f"{field} has no effect: the model decides how much it reads.")
-    if asked.model_extra:
-        said.append(f"Unknown fields were ignored: {listed(sorted(asked.model_extra))}.")
-    return said
+    return said + said_of_unknown(asked)
 
 
-def _write(
-    asked: RerankRequest, pairs: tuple[Pair, ...], warnings: list[str], terms: Terms, answer: Answer
-) -> dict[str, Any]:
-    scores: list[Relevance] = list(answer)
-    warnings = warnings + said_of_model(answer.model, pairs, scores, terms)
-    order = sorted(range(len(scores)), key=lambda n: (-scores[n].score, n))[: asked.top_n]
-    results: list[dict[str, Any]] = [
-        {"index": n, "relevance_score": scores[n].score} for n in order
-    ]
-    if asked.return_documents:
-        for result in results:
-            result["document"] = sent_back(pairs[result["index"]].document)
-    return {
-        "id": uuid.uuid4().hex,
-        "model": answer.model,
-        "object": "list",
-        "results": results,
-        "usage": {"prompt_tokens": answer.tokens, "total_tokens": answer.tokens},
-        "warnings": warnings,
-        "meta": {
-            "api_version": {"version": "1"},
-            "billed_units": {"search_units": 1},
-            "warnings": warnings,
-        },
-    }
+def said_of_unknown(asked: BaseModel) -> list[str]:
+    extra = sorted(asked.model_extra or {})
+    return [f"Unknown fields were ignored: {listed(extra)}."] if extra else []
 
 
-def said_of_model(
-    model: str, pairs: tuple[Pair, ...], scores: list[Relevance], terms: Terms
-) -> list[str]:
+def said_of_pictures(documents: Sequence[Document], field: str) -> list[str]:
+    """How each picture was read."""
+    pictures = ((n, picture_of(document)) for n, document in enumerate(documents))
+    return [note for n, each in pictures if each for note in notes_of(each, f"{field}[{n}]")]
+
+
+def said_of_model(answer: Answer, pairs: tuple[Pair, ...], terms: Terms) -> list[str]:
     """What the model that answered did not do, one sentence each."""
     said = []
+    model = answer.model
     if pairs[0].instruction and not terms.family.models[model].capabilities.instruction:
         able = listed([m.name for m in terms.family.able("instruction")])
         said.append(f"{model} does not follow instructions, so yours was ignored; {able} does.")
-    cut = [f"documents[{n}]" for n, score in enumerate(scores) if score.cut]
-    if cut:
-        verb = "is" if len(cut) == 1 else "are"
-        said.append(f"{listed(cut)} {verb} longer than {model} reads; the end was not read.")
-    return said
+    return said + said_of_cut(answer, "documents")
+
+
+def cut_of(answer: Answer, field: str) -> list[str]:
+    """The documents whose end was not read, as the caller wrote them."""
+    return [f"{field}[{n}]" for n, score in enumerate(answer) if score.cut]
+
+
+def said_of_cut(answer: Answer, field: str) -> list[str]:
+    cut = cut_of(answer, field)
+    if not cut:
+        return []
+    verb = "is" if len(cut) == 1 else "are"
+    return [f"{listed(cut)} {verb} longer than {answer.model} reads; the end was not read."]

@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 from backends.engines.translate import AUTO, Passage, Translation, check
 from backends.errors import BadInput
 from backends.serving import Answer
+from backends.serving.wire.exact import Asked
 from backends.serving.wire.question import Question, Terms
 from backends.serving.wire.text import Sent, listed, validated
 
@@ -87,12 +88,12 @@ class TranslateShape:
         part = _part if asked.stream else None
         return Question(items, partial(_write, warnings), asked.timeout, part)
 
-    def ask(self, items: Sequence[Any]) -> dict[str, Any]:
+    def ask(self, items: Sequence[Any]) -> Asked:
         first: Passage = items[0]
         for item in items:
             if item != replace(first, text=item.text):
                 raise ValueError("a request has one source, one target and one set of wishes")
-        return {
+        fields = {
             "text": [item.text for item in items],
             "source": first.source,
             "target": first.target,
@@ -102,6 +103,7 @@ class TranslateShape:
             "delimiters": first.delimiters,
             "format": "html" if first.html else "text",
         }
+        return Asked("/v1/translate", fields)
 
 
 def _checked(asked: TranslateRequest, text: str, n: int) -> Passage:
