@@ -4,7 +4,6 @@ fetched.
 """
 
 from base64 import b64encode
-from io import BytesIO
 from typing import Any
 
 from backends.engines.picture import Picture, PictureLimits
@@ -25,14 +24,8 @@ def picture_from(value: str | bytes, field: str, limits: Limits, whole: bool = F
 
 
 def picture_as_sent(picture: Picture) -> str:
-    """Base64 of the file that it was read from; of a lossless one if it was made here."""
-    return b64encode(picture.file or _as_png(picture)).decode()
-
-
-def _as_png(picture: Picture) -> bytes:
-    file = BytesIO()
-    picture.image().save(file, "PNG", compress_level=1)
-    return file.getvalue()
+    """Base64 of a file that `picture_from` makes this picture of."""
+    return b64encode(picture.as_file()).decode()
 
 
 def notes_of(picture: Picture, field: str) -> list[str]:
