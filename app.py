@@ -46,7 +46,6 @@ from backends.routes.answers import add_error_answers, add_unknown_routes  # noq
 from backends.routes.dialects import DIALECTS  # noqa: E402
 from backends.routes.dialects.dialect import Dialect  # noqa: E402
 from backends.routes.health import add_health_routes, add_internal_routes  # noqa: E402
-from backends.routes.jobs import add_faces_route  # noqa: E402
 from backends.routes.lifecycle import Lifecycle  # noqa: E402
 from backends.routes.models import add_model_routes  # noqa: E402
 from backends.routes.skin import Skin  # noqa: E402
@@ -94,12 +93,8 @@ class Parts:
     def _remote(self, family: Family) -> "RemoteService":
         from backends.serving.remote import RemoteService  # its client is slow to import
 
-        shape = self.dialects[family.name][0].shape  # its own, which can say everything
-        if not isinstance(shape, Exact):
-            raise QuartetError(
-                f"{family.name} cannot run elsewhere in this version; unset "
-                f"QUARTET_REMOTE__{family.name.upper()}."
-            )
+        shape = self.dialects[family.name][0].shape
+        assert isinstance(shape, Exact), "a family's own shape can say everything"
         return RemoteService(family, shape, self.settings, self.records)
 
     def fusion_jobs(self) -> "EmbeddedJobs | None":
@@ -143,8 +138,6 @@ class Parts:
         add_model_routes(
             app, self.families, self.services, self.settings, self.instruments, self.dialects
         )
-        if "fusion" in self.services:
-            add_faces_route(app, self.services["fusion"], self.settings, self.instruments)
         return app
 
     def dress(self, app: FastAPI, identity: Identity | None) -> None:

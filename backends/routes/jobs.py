@@ -1,5 +1,5 @@
 """
-`/v1/fusion/jobs`: fusion as a job that is never lost; and `/v1/fusion/faces`, to choose a face.
+`/v1/fusion/jobs`: fusion as a job that is never lost.
 
 A job belongs to who asked: the one who signed in, else the visitor whose cookie we signed, else
 whoever shows the secret token that the first answer carried, once. To anybody else it is not there.
@@ -7,9 +7,7 @@ whoever shows the secret token that the first answer carried, once. To anybody e
 
 import asyncio
 import time
-from base64 import b64encode
 from collections.abc import AsyncIterator
-from io import BytesIO
 from typing import Any
 
 import orjson
@@ -17,8 +15,7 @@ from fastapi import FastAPI
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
-from backends.engines.fusion import Check, Seen
-from backends.engines.picture import Picture
+from backends.engines.fusion import Check
 from backends.identity import ANONYMOUS, Ask, Principal
 from backends.jobs import Job, Jobs
 from backends.jobs.owners import COOKIE, TOKEN_PREFIX, Visitors, bearer
@@ -26,45 +23,11 @@ from backends.routes.answers import json_response
 from backends.routes.body import CallerLeft, read_sent, unless_left
 from backends.routes.tally import Tally, outcome_of
 from backends.serving import ModelService
-from backends.serving.wire.fusion import PICTURE_TYPE, FacesRequest, read_blend, read_look
+from backends.serving.wire.fusion import PICTURE_TYPE, read_blend
 from backends.settings import Settings
 from backends.telemetry import Instruments
 
 PING_SECONDS = 15.0  # between two signs of life on a silent stream of events
-
-
-def add_faces_route(
-    app: FastAPI, service: ModelService, settings: Settings, instruments: Instruments
-) -> None:
-    """`service` is fusion's."""
-    limits = settings.limits
-
-    async def faces(request: Request) -> Response:
-        """The faces of a picture, the largest first, with the reason where one cannot be used."""
-        tally = Tally(service.name, instruments)
-        try:
-            service.admit()
-            sent = await read_sent(request, limits.body_bytes)
-            look = await asyncio.to_thread(read_look, sent, limits)
-            ask = ask_of(request, request.state.principal, settings)
-            answer = await unless_left(request, service.predict((look,), ask))
-        except CallerLeft:
-            tally.end("CallerLeft")
-            return Response(status_code=499)
-        except Exception as error:
-            tally.end(outcome_of(error))
-            raise
-        tally.answered(answer)
-        return json_response({"model": answer.model, "faces": faces_json(answer[0])})
-
-    schema = {"schema": FacesRequest.model_json_schema()}
-    content = dict.fromkeys(("application/json", "multipart/form-data"), schema)
-    app.add_api_route(
-        "/v1/fusion/faces",
-        faces,
-        methods=["POST"],
-        openapi_extra={"requestBody": {"required": True, "content": content}},
-    )
 
 
 def add_job_routes(
@@ -222,24 +185,3 @@ def job_json(job: Job) -> dict[str, Any]:
     if job.token:
         said["token"] = job.token
     return said
-
-
-def faces_json(seen: Seen) -> list[dict[str, Any]]:
-    return [
-        {
-            "index": face.index,
-            "box": list(face.box),
-            "score": round(face.score, 4),
-            "yaw": round(face.yaw, 1),
-            "presence": round(face.presence, 4),
-            "thumbnail": _data_uri(face.thumbnail),
-            **({"why_not": face.why_not.en} if face.why_not else {}),
-        }
-        for face in seen.faces
-    ]
-
-
-def _data_uri(picture: Picture) -> str:
-    file = BytesIO()
-    picture.image().save(file, "JPEG", quality=85)
-    return f"data:image/jpeg;base64,{b64encode(file.getvalue()).decode()}"

@@ -22,7 +22,7 @@ from backends.routes.body import CLIENT_CLOSED_REQUEST, CallerLeft, read_sent, u
 from backends.routes.dialects import DIALECTS, LOOKUPS, READINGS
 from backends.routes.dialects.dialect import Dialect
 from backends.routes.facts import FactsOf, add_lookup, add_reading
-from backends.routes.tally import Tally, events, outcome_of
+from backends.routes.tally import Tally, events, outcome_of, value_of
 from backends.serving import Answer, ModelService
 from backends.serving.wire import Shape
 from backends.serving.wire.exact import Heard, exactly, is_wanted, widened
@@ -148,7 +148,7 @@ class _Route:
 
 async def _written(question: Question, answer: Answer) -> Response:
     if question.file is None:
-        return json_response(question.write(answer), 200, **_headers(answer))
+        return json_response(await value_of(question, answer), 200, **_headers(answer))
     data, kind = await asyncio.to_thread(question.file, answer)
     return Response(data, 200, _headers(answer), media_type=kind)
 

@@ -3,6 +3,7 @@ One count and one log line for each request, whatever became of it; and the even
 whose request ends only when its last event was sent.
 """
 
+import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator
@@ -57,9 +58,9 @@ async def events(
 ) -> AsyncIterator[bytes]:
     """Each part as an event, then the whole answer; an error on the way is the last event."""
     try:
-        yield _event(question, first, tally)
+        yield await _event(question, first, tally)
         async for part in parts:
-            yield _event(question, part, tally)
+            yield await _event(question, part, tally)
     except Exception as error:
         if not isinstance(error, QuartetError):
             log.exception("failed")
@@ -70,13 +71,20 @@ async def events(
         tally.end("CallerLeft")  # counts only if nothing ended it before
 
 
-def _event(question: Question, part: Any, tally: Tally) -> bytes:
+async def _event(question: Question, part: Any, tally: Tally) -> bytes:
     if isinstance(part, Answer):
         tally.answered(part)
-        value = {**question.write(part), "served_by": _served_by(part)}
+        value = {**await value_of(question, part), "served_by": _served_by(part)}
         return b"data: " + orjson.dumps(value) + b"\n\n"
     assert question.part is not None
     return b"data: " + orjson.dumps(question.part(0, part)) + b"\n\n"
+
+
+async def value_of(question: Question, answer: Answer) -> Any:
+    """The response, written in a thread where that takes long."""
+    if question.is_long:
+        return await asyncio.to_thread(question.write, answer)
+    return question.write(answer)
 
 
 def _served_by(answer: Answer) -> dict[str, Any]:

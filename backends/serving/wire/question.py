@@ -43,7 +43,7 @@ class Question:
     BadInput for what only the answer could tell. With `part` the answer is streamed: it makes an
     event of a part of the item at that index. With `file` a plain answer is a file: its bytes and
     media type. `names` are the caller's words for the fields that a model may blame. `is_exact`:
-    a portal asks, and hears all of an error.
+    a portal asks, and hears all of an error. `is_long`: writing belongs into a thread.
     """
 
     items: tuple[Any, ...]
@@ -51,5 +51,6 @@ class Question:
     timeout: float | None = None
     part: Callable[[int, Any], dict[str, Any]] | None = None
     is_exact: bool = False
+    is_long: bool = False
     file: Callable[[Answer], tuple[bytes, str]] | None = None
     names: Mapping[str, str] = field(default_factory=dict)
