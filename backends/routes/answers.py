@@ -11,6 +11,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
+from typing import Protocol
 
 import orjson
 from fastapi import FastAPI, Request
@@ -29,6 +30,23 @@ SORRY = "Something went wrong on our side; the log knows more under this request
 
 def json_response(value: object, status: int = 200, **headers: str) -> Response:
     return Response(orjson.dumps(value), status, headers, media_type="application/json")
+
+
+class Served(Protocol):
+    """Who answered: an answer says so, and so does a job that is done."""
+
+    @property
+    def model(self) -> str: ...
+    @property
+    def revision(self) -> int: ...
+    @property
+    def pod(self) -> str: ...
+
+
+def served_headers(served: Served) -> dict[str, str]:
+    """`x-pod` only where another process answered."""
+    told = {"x-model": served.model, "x-model-revision": str(served.revision)}
+    return told | ({"x-pod": served.pod} if served.pod else {})
 
 
 @dataclass(frozen=True, slots=True)

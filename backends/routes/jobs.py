@@ -19,7 +19,7 @@ from backends.engines.fusion import Check
 from backends.identity import ANONYMOUS, Ask, Principal
 from backends.jobs import Job, Jobs
 from backends.jobs.owners import COOKIE, TOKEN_PREFIX, Visitors, bearer
-from backends.routes.answers import json_response
+from backends.routes.answers import json_response, served_headers
 from backends.routes.body import CallerLeft, read_sent, unless_left
 from backends.routes.tally import Tally, outcome_of
 from backends.serving import ModelService
@@ -112,7 +112,9 @@ class _Desk:
     async def result(self, request: Request, job: str) -> Response:
         """The finished picture, marked as AI-edited."""
         data = await self._jobs.result(job, self._who(request))
+        made = await self._jobs.get(job, self._who(request))
         headers = {
+            **(served_headers(made) if made.model else {}),
             "cache-control": "private, no-store",
             "content-disposition": f'inline; filename="quartet-{job}.png"',
         }
@@ -180,6 +182,9 @@ def job_json(job: Job) -> dict[str, Any]:
         "attempt": job.attempt,
         "notes": [english for english, _ in job.notes],
     }
+    if job.model:
+        said |= {"model": job.model, "revision": job.revision}
+        said |= {"pod": job.pod} if job.pod else {}
     if job.error:
         said |= {"error": job.error, "error_type": job.error_type, "can_retry": job.can_retry}
     if job.token:

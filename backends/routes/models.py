@@ -17,7 +17,7 @@ from starlette.responses import Response, StreamingResponse
 from backends.errors import BadInput, Overloaded, TimedOut, Unavailable
 from backends.families import Family
 from backends.identity import Ask
-from backends.routes.answers import json_response
+from backends.routes.answers import json_response, served_headers
 from backends.routes.body import CLIENT_CLOSED_REQUEST, CallerLeft, read_sent, unless_left
 from backends.routes.dialects import DIALECTS, LOOKUPS, READINGS
 from backends.routes.dialects.dialect import Dialect
@@ -167,12 +167,8 @@ def _header_timeout(request: Request) -> float | None:
 
 
 def _headers(answer: Answer) -> dict[str, str]:
-    return {
-        "x-model": answer.model,
-        "x-model-revision": str(answer.revision),
-        "server-timing": f"queue;dur={answer.queued * 1e3:.1f}, run;dur={answer.ran * 1e3:.1f}",
-        **({"x-pod": answer.pod} if answer.pod else {}),
-    }
+    timing = f"queue;dur={answer.queued * 1e3:.1f}, run;dur={answer.ran * 1e3:.1f}"
+    return {**served_headers(answer), "server-timing": timing}
 
 
 def _request_body(shape: Shape) -> dict[str, Any]:
