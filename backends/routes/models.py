@@ -130,7 +130,8 @@ class _Route:
     async def _read(self, sent: Sent, limits: Limits) -> Question:
         status = await self._service.status()
         if not status.model:
-            raise Unavailable(status.reason or f"No {self._service.name} model is loaded yet.")
+            loading = f"The {self._service.name} model is still loading."
+            raise Unavailable(status.reason or loading, retry_after=1)
         terms = Terms(limits, self._family, status.model, self._aliases)
         if self._shape.is_heavy(sent):
             return await asyncio.to_thread(self._shape.read, sent, terms)

@@ -11,9 +11,6 @@ from typing import Any
 import httpx
 import pytest
 
-from backends.families import FAMILIES
-from backends.serving.wire import SHAPES
-from backends.serving.wire.exact import Exact
 from tests.running import Process, free_ports, wait_until
 
 CLIENTS = 8
@@ -169,58 +166,6 @@ async def test_replacing_two_services_in_turn_fails_no_request(tmp_path: Path) -
                 await asyncio.to_thread(fresh.ready)
             await load.more("200", 40)
         assert load.failed == {}
-
-
-def plain_request(name: str) -> dict[str, Any]:
-    """A program's request for the family's own sample, or for as much of it as one can ask for."""
-    shape, sample = SHAPES[name], FAMILIES[name].sample()
-    assert isinstance(shape, Exact)
-    try:
-        return shape.ask(sample).fields
-    except ValueError:
-        return shape.ask(sample[:1]).fields
-
-
-def test_families_answer_the_same_through_a_portal_and_none_notices_another(
-    tmp_path: Path,
-) -> None:
-    families = [name for name, shape in SHAPES.items() if isinstance(shape, Exact)]
-    ports = dict(zip(families, free_ports(len(families)), strict=True))
-    env = {
-        f"QUARTET_REMOTE__{name.upper()}": f'["http://127.0.0.1:{port}"]'
-        for name, port in ports.items()
-    }
-    with ExitStack() as stack:
-        pods = {
-            name: stack.enter_context(
-                Process("--serve", name, "--port", str(port), state_dir=tmp_path / name)
-            )
-            for name, port in ports.items()
-        }
-        quartet = stack.enter_context(Process("--port", "0", state_dir=tmp_path, env=env))
-        http = stack.enter_context(httpx.Client(timeout=120))
-
-        def states() -> dict[str, str]:
-            services = http.get(f"{quartet.address}/readyz").json()["services"]
-            return {name: service["state"] for name, service in services.items()}
-
-        wait_until(lambda: set(states().values()) == {"ready"}, "its pods were never ready")
-        for name, pod in pods.items():
-            body = plain_request(name)
-            direct, passed = (
-                http.post(f"{process.address}/v1/{name}", json=body) for process in (pod, quartet)
-            )
-            assert (direct.status_code, passed.status_code) == (200, 200), passed.text
-            assert passed.headers["x-pod"] == f"127.0.0.1:{ports[name]}"
-            one, two = ({**answer.json(), "id": ""} for answer in (direct, passed))
-            assert one == two
-        gone = next(iter(pods))
-        pods[gone].process.kill()
-        wait_until(lambda: states()[gone] == "failed", "nobody noticed")
-        for name in pods:
-            answer = http.post(f"{quartet.address}/v1/{name}", json=plain_request(name))
-            assert answer.status_code == (503 if name == gone else 200), answer.text
-        assert [name for name, state in states().items() if state != "ready"] == [gone]
 
 
 @pytest.mark.parametrize("value", ["rerank:7860", '["rerank:7860"]', '["http://a/?b"]', "[7]"])

@@ -1,5 +1,6 @@
 """What a pod reads and what a portal hears are exactly what was asked and what was answered."""
 
+from base64 import b64decode
 from dataclasses import replace
 from io import BytesIO
 from typing import Any
@@ -124,6 +125,26 @@ def test_a_large_picture_is_made_smaller_once(size: Any) -> None:
     picture = read(*size)
     (item,) = asked("entailment", [Claim(picture, "a")]).items
     assert item.picture == picture
+
+
+def test_what_a_camera_noted_is_not_sent() -> None:
+    exif = Image.Exif()
+    exif[0x0112], exif[0x010E] = 6, "a secret place"
+    for kind in ("JPEG", "PNG", "WEBP"):
+        file = BytesIO()
+        Image.new("RGB", (64, 48), "red").save(file, kind, exif=exif)
+        assert b"secret" in file.getvalue()
+        picture = picture_from(file.getvalue(), "image", Limits())
+        sent = [
+            exact("rerank").ask([Pair("q", picture, ())]).fields["documents"][0]["image"],
+            exact("entailment").ask([Claim(picture, "a")]).fields["image"],
+            *(
+                exact("fusion").ask([Blend(picture, picture)]).fields[n]
+                for n in ("source", "target")
+            ),
+            exact("fusion").ask([Look(picture)]).fields["image"],
+        ]
+        assert not [data for data in map(b64decode, sent) if b"secret" in data]
 
 
 # ---- rerank
