@@ -32,7 +32,8 @@ from backends.routes.dialects import DIALECTS
 from backends.routes.dialects.dialect import Dialect
 from backends.serving import Answer
 from backends.serving.record import ModelRecord, Records
-from backends.settings import Batching, Internal, Remote, Settings
+from backends.serving.wire.exact import MEDIA_TYPE
+from backends.settings import Batching, Internal, Limits, Remote, Settings
 from backends.telemetry import JsonLines
 from tests import echo, stubs
 from tests.remote import TOKEN, ask, asking, leaving_nothing, until
@@ -50,11 +51,17 @@ async def nothing_is_left() -> AsyncIterator[None]:
 
 @contextmanager
 def serving(
-    family: Family, state: Path, *, remote: tuple[str, ...] = (), **batching: Any
+    family: Family,
+    state: Path,
+    *,
+    remote: tuple[str, ...] = (),
+    limits: Limits | None = None,
+    **batching: Any,
 ) -> Iterator[str]:
     """The family's routes under uvicorn; with `remote` addresses a portal's, without its pages."""
     settings = Settings(
         state_dir=state,
+        limits=limits or Limits(),
         batching=Batching(engine_threads=2, **batching),
         internal=Internal(token=SecretStr(TOKEN)),
         remote=Remote(**{family.name: remote}),  # type: ignore[arg-type]
@@ -103,6 +110,24 @@ async def test_a_pods_warnings_reach_the_portals_caller(tmp_path: Path) -> None:
     assert [passed.headers[name] for name in same] == [direct.headers[name] for name in same]
     assert passed.headers["x-pod"] == pod.removeprefix("http://")
     assert "x-pod" not in direct.headers
+
+
+async def test_what_a_portal_took_is_not_too_large_for_a_pod_with_the_same_limits(
+    tmp_path: Path,
+) -> None:
+    limits = Limits(body_bytes=20_000)
+    headers = {"accept": MEDIA_TYPE}
+    with serving(echo.exact(), tmp_path, limits=limits) as pod:
+
+        async def status(size: int, **more: Any) -> int:
+            body = {"query": "q", "documents": ["x" * size]}
+            answer = await asyncio.to_thread(httpx.post, f"{pod}/v1/rerank", json=body, **more)
+            return answer.status_code
+
+        assert await status(19_000) == 200
+        assert await status(25_000) == 422
+        assert await status(25_000, headers=headers) == 200
+        assert await status(45_000, headers=headers) == 422
 
 
 async def test_both_logs_know_a_request_by_the_same_id(tmp_path: Path) -> None:
