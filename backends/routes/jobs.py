@@ -69,7 +69,7 @@ class _Desk:
 
     async def submit(self, request: Request) -> Response:
         """Check, record, answer 202 with the job; `token` is there if nothing else is proof."""
-        tally = Tally(self._service.name, self._instruments)
+        tally = Tally(self._service.name, self._instruments, request)
         try:
             self._service.admit()
             limits = self._settings.limits
