@@ -22,7 +22,7 @@ from backends.settings import Limits
 from ui.draw import code_block, empty, hint, html, note
 from ui.guard import QUIET, ask, guarded, noted, validator
 from ui.tabs import examples
-from ui.tabs.models import draw_lack, draw_model
+from ui.tabs.models import answered_by, draw_lack, draw_model
 from ui.tabs.pictures import photo, read_upload, upload
 from ui.tabs.samples import entailment_samples
 from ui.tabs.verdicts import draw_verdicts
@@ -135,7 +135,8 @@ def _answer_runs(portal: Portal, page: "Page", given: Inputs, shown: Outputs) ->
         noted(answer)
         told = [both(each.en, each.zh) for each in claims[0].picture.notes]
         title = family.models[answer.model].title
-        return draw_verdicts(claims, answer, title, seconds, told)
+        by = answered_by(title, answer.revision, answer.pod)
+        return draw_verdicts(claims, answer, by, seconds, told)
 
     @guarded(portal)
     async def refresh() -> tuple[Any, ...]:
