@@ -20,7 +20,7 @@ CLAIM = Claim(Picture(1, 1, b"\0\0\0"), "A cat <sleeps>.")
 
 def drawn(*verdicts: Verdict) -> str:
     answer = Answer(verdicts, model="m", revision=1, tokens=1, queued=0.0, ran=0.0)
-    return draw_verdicts([CLAIM] * len(verdicts), answer, "OFA-large", 0.25, [])
+    return draw_verdicts([CLAIM] * len(verdicts), answer, ("OFA-large", "OFA-large"), 0.25, [])
 
 
 def test_probabilities_of_this_picture_are_a_bar_of_three_beside_the_models_name() -> None:
