@@ -308,7 +308,7 @@ def read_settings(environ: Mapping[str, str] | None = None, **given: Any) -> Set
         )
     try:
         return Settings(**given)
-    except SettingsError as error:
+    except (SettingsError, RecursionError) as error:
         raise SystemExit(f"{_not_json(names)}: is no JSON; see docs/configuration.md.") from error
     except ValidationError as error:
         first = error.errors()[0]
@@ -324,6 +324,6 @@ def _not_json(environ: Mapping[str, str]) -> str:
         if field is not None and get_origin(field.annotation) is not None:
             try:
                 json.loads(value or "null")
-            except ValueError:
+            except (ValueError, RecursionError):
                 return name.upper()
     return PREFIX
