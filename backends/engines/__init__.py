@@ -44,8 +44,8 @@ class Capabilities:
     """
     What the loaded model can serve; a control that it lacks is disabled and says who can.
 
-    An engine that learns at load what it can do on this machine has a `capabilities` attribute;
-    it goes before its Model's.
+    An engine that learns at load what it can do on this machine has a `capabilities` attribute,
+    and one that learns where it runs a `device`, "CPU" or "GPU"; they go before its Model's.
     """
 
     instruction: bool = False

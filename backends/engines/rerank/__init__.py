@@ -228,7 +228,10 @@ MODELS: dict[str, Model] = {
             title="vLLM",
             load=load_upstream,
             licence="of the model that runs there",
-            about=("A model server elsewhere, asked over HTTP", "通过 HTTP 调用的外部模型服务"),
+            about=(
+                "A model server elsewhere, once its address is set",
+                "外部模型服务，需先设置其地址",
+            ),
             limits=(
                 "Whatever runs on the server that QUARTET_RERANK__UPSTREAM names. Texts only.",
                 "由 QUARTET_RERANK__UPSTREAM 指定的服务器决定。仅支持文本。",

@@ -18,7 +18,7 @@ from transformers.utils import logging
 
 from backends import settings
 from backends.engines import Emit
-from backends.engines.device import choose_device, choose_dtype
+from backends.engines.device import choose_device, choose_dtype, label
 from backends.engines.rerank import Pair, Relevance, text_document, text_query
 from backends.engines.rerank.plain_text import PlainText
 from backends.errors import BadInput, ModelLoadError
@@ -42,6 +42,7 @@ class CrossEncoder:
     def __init__(self, name: str, tokenizer: Any, network: Any) -> None:
         self.model = name
         self.longest = _longest(name, tokenizer, network.config)
+        self.device = label(network.device)
         self._tokenizer = tokenizer
         self._network: Any = network
         self._plain = PlainText(tokenizer)

@@ -50,7 +50,7 @@ class Scorer:
         self._direction = direction.float()
         self._looks = looks
         self._pad = pad
-        self._device = direction.device
+        self.device = direction.device
         self._lock = threading.Lock()  # the device's; the network notes things of its last run
         self._pictures: Recent[bytes, Tensor] = Recent(_PICTURES)
         self._prefixes: Recent[tuple[object, ...], _Prefix] = Recent(_PREFIXES)
@@ -152,7 +152,7 @@ class Scorer:
             ids[n, longest - length :] = torch.tensor(row.ids[start:])
             mask[n, longest - length :] = 1
             positions[:, n, longest - length :] = self._positions(row)[:, start:]
-        return _Padded(*(each.to(self._device) for each in (ids, mask, positions)))
+        return _Padded(*(each.to(self.device) for each in (ids, mask, positions)))
 
     def _positions(self, row: Row) -> Tensor:
         """3 × tokens: time, row and column. Of a picture they differ, which its kinds tell."""
@@ -176,7 +176,7 @@ class Scorer:
             if features is None:
                 pixels = self._looks.pixels(picture)
                 out = self._network.get_image_features(
-                    pixels.values.to(self._device), pixels.grid.to(self._device), return_dict=True
+                    pixels.values.to(self.device), pixels.grid.to(self.device), return_dict=True
                 )
                 features = out.pooler_output[0]
                 self._pictures.put(picture.digest, features)

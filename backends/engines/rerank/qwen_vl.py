@@ -19,7 +19,7 @@ from transformers.utils import logging
 
 from backends import settings
 from backends.engines import Emit
-from backends.engines.device import choose_device, choose_dtype
+from backends.engines.device import choose_device, choose_dtype, label
 from backends.engines.rerank import DEFAULT_INSTRUCTION, Pair, Relevance
 from backends.engines.rerank.qwen_pictures import Looks
 from backends.engines.rerank.qwen_prompt import ImageTextProcessor, Prompt, Recipe, Row
@@ -45,6 +45,7 @@ class QwenVl:
 
     def __init__(self, recipe: Recipe, prompt: Prompt, scorer: Scorer) -> None:
         self.model = recipe.name
+        self.device = label(scorer.device)
         self._prompt = prompt
         self._scorer: Scorer | None = scorer
 
