@@ -342,8 +342,8 @@ TEXTS: dict[str, tuple[str, str]] = {
     ),
     # the rerank tab: code
     "rerank.code_query_picture": (
-        'The picture of your query is left out; send it as "query": {"image": "…"}, in base64.',
-        '此处省略了查询图片：请以 "query": {"image": "…"} 发送，使用 base64 编码。',
+        'The picture of your query is left out: send as "query" an object with an "image", base64.',
+        '此处省略了查询图片：请将 "query" 设为带有 base64 编码 "image" 的对象。',
     ),
     "rerank.code_left_out.one": (
         "{count} document is left out here to keep this short; put it in.",
@@ -355,6 +355,10 @@ TEXTS: dict[str, tuple[str, str]] = {
     ),
     "rerank.python": ("Python, standard library only", "Python，仅用标准库"),
     # the rerank tab: what to fix
+    "rerank.one_query_picture": (
+        "Put in one picture as the query, not {found}",
+        "请只放入一张图片作为查询，而不是 {found} 张",
+    ),
     "rerank.no_query": ("Enter a query", "请输入查询"),
     "rerank.no_documents": (
         "Enter at least one document, or add a picture",

@@ -84,12 +84,22 @@ def test_a_query_needs_words_or_a_picture(visit: Opener, here: Site) -> None:
     seen.forgive_refused()
 
 
+def test_two_pictures_are_not_one_query(visit: Opener, here: Site) -> None:
+    seen = options(visit, here)
+    names = [PHOTOS / "chelsea.png", PHOTOS / "coffee.png"]
+    seen.page.set_input_files("#rerank-query-picture input[type=file]", names)
+    expect(seen.page.locator("#rerank-query-picture img")).to_have_count(2)
+    seen.page.click("#rerank-go")
+    expect(seen.page.locator("#rerank-query-picture")).to_contain_text("one picture as the query")
+    seen.forgive_refused()
+
+
 def test_the_code_says_how_to_send_the_picture(visit: Opener, here: Site) -> None:
     page = options(visit, here).page
     page.set_input_files("#rerank-query-picture input[type=file]", PHOTOS / "chelsea.png")
     page.wait_for_selector("#rerank-query-picture img")
     page.locator("#tab-rerank .q-code-fold button.label-wrap").click()
-    expect(page.locator("#rerank-code")).to_contain_text('send it as "query": {"image": "…"}')
+    expect(page.locator("#rerank-code")).to_contain_text('send as "query" an object')
 
 
 def test_after_a_swap_to_a_text_model_the_picture_is_gone_and_the_page_says_why(

@@ -35,13 +35,15 @@ def wrong(
     instruction: str,
     top_n: int | None,
     threshold: float,
-    query_picture: str | None = None,
+    query_picture: Uploaded = None,
     *,
     limits: Limits,
 ) -> Iterator[BadInput]:
     """What is wrong with the inputs; each fault names one of ORDER."""
     if top_n is not None and top_n < 1:
         yield refusal("rerank.bad_top_n", "top_n")
+    if len(query_picture or []) > 1:
+        yield refusal("rerank.one_query_picture", "query_picture", found=len(query_picture or []))
     texts = [*read_lines(documents)]
     try:
         texts += file_documents(file)
@@ -58,7 +60,7 @@ def read(
     instruction: str,
     top_n: int | None,
     threshold: float,
-    query_picture: str | None = None,
+    query_picture: Uploaded = None,
     *,
     limits: Limits,
 ) -> Asked:
@@ -70,7 +72,7 @@ def read(
     seen = [
         Named(Path(path).name, read_upload(path, "pictures", limits)) for path, _ in pictures or []
     ]
-    asked = read_upload(query_picture, "query_picture", limits) if query_picture else None
+    asked = read_upload(query_picture[0][0], "query_picture", limits) if query_picture else None
     return read_pairs(query, texts, instruction, limits, seen, asked)
 
 

@@ -24,7 +24,7 @@ from ui.guard import QUIET, ask, guarded, noted, validator
 from ui.tabs import examples
 from ui.tabs.documents import READERS, read_lines
 from ui.tabs.models import draw_lack, draw_model
-from ui.tabs.pictures import photo, upload, uploads
+from ui.tabs.pictures import photo, uploads
 from ui.tabs.ranking import draw_ranking, rank
 from ui.tabs.request import ORDER, Uploaded, all_documents, file_documents, notes, read, wrong
 from ui.tabs.samples import samples
@@ -55,7 +55,7 @@ class Inputs:
     threshold: gr.Slider
     instruction: gr.Textbox
     instruction_note: gr.HTML
-    query_picture: gr.Image
+    query_picture: gr.Gallery
     query_picture_note: gr.HTML
     go: gr.Button
 
@@ -123,7 +123,7 @@ def _inputs() -> Inputs:
     return Inputs(tries, query, pictures, pictures_note, documents, file, file_note, *options, go)
 
 
-def _options() -> tuple[gr.Number, gr.Slider, gr.Textbox, gr.HTML, gr.Image, gr.HTML]:
+def _options() -> tuple[gr.Number, gr.Slider, gr.Textbox, gr.HTML, gr.Gallery, gr.HTML]:
     with gr.Accordion(label("shell.options"), open=False, elem_classes="q-fold"):
         with gr.Row():
             top_n = gr.Number(TOP_N, label=label("rerank.top_n"), precision=0, min_width=110)
@@ -139,11 +139,9 @@ def _options() -> tuple[gr.Number, gr.Slider, gr.Textbox, gr.HTML, gr.Image, gr.
             elem_id="rerank-instruction",
         )
         instruction_note = html(elem_id="rerank-instruction-note", elem_classes="q-slot")
-        query_picture = upload(
-            label=label("rerank.query_picture"),
-            interactive=False,
-            height=144,
-            elem_id="rerank-query-picture",
+        # A gallery for one: Gradio makes an updated gr.Image anew, and its own opens the file.
+        query_picture = uploads(
+            label=label("rerank.query_picture"), elem_id="rerank-query-picture", interactive=False
         )
         query_picture_note = html(elem_id="rerank-query-picture-note", elem_classes="q-slot")
     return top_n, threshold, instruction, instruction_note, query_picture, query_picture_note
@@ -182,7 +180,7 @@ class Handlers:
         instruction: str,
         top_n: int | None,
         threshold: float,
-        query_picture: str | None,
+        query_picture: Uploaded,
         request: gr.Request,
     ) -> str:
         values = (query, pictures, documents, file, instruction, top_n, threshold, query_picture)
