@@ -266,7 +266,8 @@ def _connect_runs(
     lacks = [given.instruction_note, given.pictures_note, given.query_picture_note]
     state = [shown.model, given.instruction, given.pictures, given.query_picture, *lacks]
     for end in ends:
-        end.then(refresh, None, state, **QUIET).then(page.refresh, None, page.pill, **QUIET)
+        for after in (end.success, end.failure):  # a refusal may be news of another model
+            after(refresh, None, state, **QUIET).then(page.refresh, None, page.pill, **QUIET)
     gr.on(page.again, refresh, None, state, **QUIET)
 
 
