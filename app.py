@@ -50,6 +50,7 @@ from backends.routes.models import add_model_routes  # noqa: E402
 from backends.routes.skin import Skin  # noqa: E402
 from backends.serving.local import LocalService  # noqa: E402
 from backends.serving.record import Records  # noqa: E402
+from backends.serving.watchdog import Watchdog  # noqa: E402
 from backends.settings import Server, Settings, read_settings  # noqa: E402
 from backends.telemetry import Instruments, set_up_logging  # noqa: E402
 
@@ -110,7 +111,8 @@ class Parts:
             swagger_ui_parameters={"validatorUrl": None},  # the default asks a host outside
         )
         add_error_answers(app)
-        add_health_routes(app, self.services, self.instruments, self.lifecycle)
+        watchdog = Watchdog(self.settings.watchdog)
+        add_health_routes(app, self.services, self.instruments, self.lifecycle, watchdog)
         add_internal_routes(app, self.services, self.records, self.settings, self.lifecycle)
         add_model_routes(app, self.families, self.services, self.settings, self.instruments)
         if "fusion" in self.services:

@@ -106,8 +106,20 @@ class Internal(Group):
 class Models(Group):
     folder: Path = Field(
         Path("models"),
-        description="Folder of checkpoints that you put there, each below its name on its hub, "
+        description="Folder of checkpoints, fetched or put there by you, each below its name, "
         "such as models/vec-ai/lychee-rerank-mm.",
+    )
+    hub: str = Field(
+        "modelscope",
+        pattern="^(modelscope|huggingface|off)$",
+        description="Where a checkpoint that is not in the folder is fetched from once someone "
+        "loads it: modelscope, huggingface, or off.",
+    )
+    endpoint: str = Field(
+        "", description="Address of a mirror of that hub; empty means the hub's own site."
+    )
+    token: SecretStr = Field(
+        SecretStr(""), description="Token for that hub, for checkpoints that it gives to members."
     )
     device: str = Field(
         "auto",
@@ -119,6 +131,21 @@ class Models(Group):
         pattern="^(auto|float32|bfloat16|float16)$",
         description="Number type of the weights; auto takes the checkpoint's own on a GPU and "
         "float32 on a CPU.",
+    )
+
+
+class Watchdog(Group):
+    batch_seconds: float = Field(
+        1800.0,
+        ge=0,
+        description="Seconds that a batch may run before `/healthz` calls the device hung; 0 "
+        "never does.",
+    )
+    growth_bytes: int = Field(
+        0,
+        ge=0,
+        description="Bytes that this process may grow by after its models were loaded before "
+        "`/healthz` calls it leaking; 0 never does.",
     )
 
 
@@ -192,6 +219,7 @@ class Settings(BaseSettings):
     identity: Identity = Identity()
     internal: Internal = Internal()
     models: Models = Models()
+    watchdog: Watchdog = Watchdog()
     rerank: Rerank = Rerank()
     entailment: Entailment = Entailment()
     translate: Translate = Translate()
@@ -235,6 +263,11 @@ def read_settings(environ: Mapping[str, str] | None = None, **given: Any) -> Set
         first = error.errors()[0]
         where = "__".join(str(part).upper() for part in first["loc"])
         raise SystemExit(f"{PREFIX}{where}: {first['msg']}.") from error
+
+
+def environment(**changes: str) -> dict[str, str]:
+    """The environment of this process with changes, for a process that we start."""
+    return {**os.environ, **changes}
 
 
 def _not_json(environ: Mapping[str, str]) -> str:

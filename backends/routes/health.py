@@ -1,8 +1,10 @@
 """Probes, metrics, and the routes that only the cluster may call."""
 
+import asyncio
 import hmac
 from collections.abc import Mapping
 from dataclasses import asdict
+from typing import Any
 
 from fastapi import FastAPI
 from prometheus_client import CONTENT_TYPE_LATEST
@@ -10,12 +12,14 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.requests import Request
 from starlette.responses import Response
 
+from backends.engines import memory
 from backends.errors import NotFound, SignInNeeded
 from backends.routes.answers import json_response
 from backends.routes.body import read_body
 from backends.routes.lifecycle import Lifecycle
 from backends.serving import ModelService
 from backends.serving.record import ModelRecord, Records
+from backends.serving.watchdog import Watchdog
 from backends.serving.wire.text import read_object, validated
 from backends.settings import Settings
 from backends.telemetry import Instruments
@@ -36,28 +40,45 @@ def add_health_routes(
     services: Mapping[str, ModelService],
     instruments: Instruments,
     lifecycle: Lifecycle,
+    watchdog: Watchdog,
 ) -> None:
-    @app.get("/healthz", tags=["probes"])
-    async def healthz() -> dict[str, str]:
-        """The process answers. Says nothing about models."""
-        return {"status": "ok"}
+    async def alive(word: str) -> Response:
+        reason = watchdog.reason([await service.status() for service in services.values()])
+        if reason:
+            return json_response({"status": "stuck", "reason": reason}, 503)
+        return json_response({"status": word})
 
-    @app.get("/health", tags=["probes"])
-    async def health() -> dict[str, str]:
+    replace: dict[int | str, dict[str, Any]] = {
+        503: {"description": "Replace this process; the reason says why."}
+    }
+
+    @app.get("/healthz", tags=["probes"], responses=replace)
+    async def healthz() -> Response:
+        """The process answers, and no batch hangs. Says nothing about models."""
+        return await alive("ok")
+
+    @app.get("/health", tags=["probes"], responses=replace)
+    async def health() -> Response:
         """The same, in the words that some clients expect."""
-        return {"status": "healthy"}
+        return await alive("healthy")
 
     @app.get("/readyz", tags=["probes"], responses={503: {"description": "Not ready."}})
     async def readyz() -> Response:
         """200 when every service can answer; else 503. Each service says how it is."""
         states = {name: await service.status() for name, service in services.items()}
         ready = not lifecycle.is_draining and all(s.is_ready for s in states.values())
-        value = {"ready": ready, "services": {name: asdict(s) for name, s in states.items()}}
+        value = {
+            "ready": ready,
+            "services": {name: asdict(s) for name, s in states.items()},
+            "memory_free_bytes": await asyncio.to_thread(memory.free),
+        }
         return json_response(value, 200 if ready else 503)
 
     @app.get("/metrics", tags=["probes"])
     async def metrics() -> Response:
         """Prometheus exposition."""
+        for device, size in (await asyncio.to_thread(memory.free)).items():
+            instruments.memory_free.labels(device).set(size)
         return Response(instruments.text(), media_type=CONTENT_TYPE_LATEST)
 
 

@@ -169,6 +169,8 @@ async def test_a_record_that_cannot_be_loaded_is_tried_once(tmp_path: Path) -> N
     models = (stubs.model(stubs.Recorder("one")), stubs.model(breaks, "broken"))
     async with serving(*models, state=tmp_path, watch=0.01) as service:
         Records(tmp_path).write("stub", ModelRecord(1, "broken"), seen=0)
+        while not tries:
+            await asyncio.sleep(0.01)
         await asyncio.sleep(0.2)
         assert tries == [1]
         assert (await service.predict(["a"], ASK)).model == "one"
