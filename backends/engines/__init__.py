@@ -15,7 +15,10 @@ In = TypeVar("In", contravariant=True)
 Out = TypeVar("Out", covariant=True)
 
 Emit = Callable[[int, Any], bool]
-"""`emit(index, part)` passes on part of an answer, or progress; False: that caller has left."""
+"""
+`emit(index, part)` passes on part of an answer, or progress; a part of None only asks.
+False: that caller has left.
+"""
 
 
 class Engine(Protocol[In, Out]):
@@ -73,7 +76,8 @@ class Model:
     False where the licence forbids it. `notice_under_result` is (English, Chinese), where the
     licence demands words beside every result.
     `threads` may run it at once. `batch_tokens` caps a batch below the settings' cap, for a model
-    that gains nothing from large ones and would only hold up those who left.
+    that gains nothing from large ones and would only hold up those who left. `configure`
+    makes the row of these settings, or None where they name nothing that it could load.
     """
 
     name: str
@@ -96,4 +100,5 @@ class Model:
     device: str = "CPU"
     threads: int = 1
     batch_tokens: int = 1_000_000
+    configure: "Callable[[Model, Settings], Model | None] | None" = None
     capabilities: Capabilities = field(default_factory=Capabilities)

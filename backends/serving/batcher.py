@@ -403,7 +403,7 @@ class Batcher:
         def emit(index: int, part: Any) -> bool:
             entry = batch[index]
             parts = entry.request.parts
-            if parts is not None and not entry.request.left:
+            if part is not None and parts is not None and not entry.request.left:
                 entry.emitted = True
                 self._tell(parts.put_nowait, part)
             return not entry.request.left
