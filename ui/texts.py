@@ -341,6 +341,10 @@ TEXTS: dict[str, tuple[str, str]] = {
         "{model} 不支持指令，此处其他模型也不支持。",
     ),
     # the rerank tab: code
+    "rerank.code_query_picture": (
+        'The picture of your query is left out; send it as "query": {"image": "…"}, in base64.',
+        '此处省略了查询图片：请以 "query": {"image": "…"} 发送，使用 base64 编码。',
+    ),
     "rerank.code_left_out.one": (
         "{count} document is left out here to keep this short; put it in.",
         "为保持简短，此处省略了 {count} 篇文档，请自行补上。",

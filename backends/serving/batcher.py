@@ -348,7 +348,8 @@ class Batcher:
         outcomes = self._attempt(slot, batch)
         del self._began[threading.get_ident()]
         seconds = max(time.monotonic() - began, 1e-6)
-        blamed = [o for o in outcomes if isinstance(o, Exception) and not isinstance(o, BadInput)]
+        theirs = BadInput | Overloaded  # a caller's fault, or nobody's
+        blamed = [o for o in outcomes if isinstance(o, Exception) and not isinstance(o, theirs)]
         if blamed:
             self._metrics.failed()
             log.error("engine failed", extra=self._facts(slot, batch), exc_info=blamed[0])
@@ -376,12 +377,15 @@ class Batcher:
     def _attempt(self, slot: Slot, batch: list[Entry]) -> list[Any]:
         """
         An output or an exception for each entry. A failed batch is halved until a bad entry is
-        alone, so that it fails alone; one that already passed on parts is not run twice.
+        alone, so that it fails alone; one that already passed on parts is not run twice. What no
+        input is to blame for, such as a model server that does not answer, fails all at once.
         """
         try:
             outputs = list(slot.engine.run([entry.item for entry in batch], self._emit_to(batch)))
             if len(outputs) != len(batch):
                 raise RuntimeError(f"{slot.engine.model}: {len(outputs)} outputs of {len(batch)}")
+        except (Unavailable, Overloaded) as error:
+            return [error] * len(batch)
         except Exception as error:
             if len(batch) == 1:
                 return [error]
