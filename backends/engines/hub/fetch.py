@@ -10,7 +10,7 @@ import fcntl
 import fnmatch
 import hashlib
 import shutil
-import time
+import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -18,26 +18,46 @@ from backends.engines.hub import Failed, Request, Wanted, amount
 from backends.engines.hub.libraries import HUBS, Hub, damaged, fetch_file, list_files
 
 BLOCK = 8 << 20
+ALONG = ("*.json", "*.jinja", "*.txt", "LICEN*", "License*", "NOTICE*")
+"""What comes along where a hub has it: indexes of shards, chat templates, words, terms."""
 REPORT_SECONDS = 0.25
 
 
 class Reporter:
-    """Tells how far it is, (bytes here, bytes in all), now and then."""
+    """
+    Tells how far it is, (bytes here, bytes in all), as long as the `with` lasts: now and then,
+    and also when nothing more comes.
+    """
 
     def __init__(self, tell: Callable[[int, int], None]) -> None:
         self._tell = tell
-        self._last = 0.0
+        self._over = threading.Event()
+        self._told = (-1, -1)
         self._done = 0
         self.total = 0
 
     def advance(self, size: int) -> None:
         self._done += size
-        if time.monotonic() - self._last >= REPORT_SECONDS:
-            self.tell()
 
-    def tell(self) -> None:
-        self._last = time.monotonic()
-        self._tell(min(max(self._done, 0), self.total), self.total)
+    def __enter__(self) -> "Reporter":
+        self._thread = threading.Thread(target=self._tell_often, daemon=True)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._over.set()
+        self._thread.join()
+        self._tell_news()
+
+    def _tell_often(self) -> None:
+        while not self._over.wait(REPORT_SECONDS):
+            self._tell_news()
+
+    def _tell_news(self) -> None:
+        now = (min(max(self._done, 0), self.total), self.total)
+        if now != self._told:
+            self._told = now
+            self._tell(*now)
 
 
 def fetch(asked: Request, tell: Callable[[int, int], None]) -> None:
@@ -48,7 +68,9 @@ def fetch(asked: Request, tell: Callable[[int, int], None]) -> None:
         part.mkdir(parents=True, exist_ok=True)
         with (part / ".lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)  # another process may be fetching the same
-            _fetch_all(asked, folder, part, Reporter(tell))
+            part.mkdir(exist_ok=True)  # and have been done with it
+            with Reporter(tell) as reporter:
+                _fetch_all(asked, folder, part, reporter)
         shutil.rmtree(part, ignore_errors=True)
     except OSError as error:
         raise Failed(_storage(error, folder.parent)) from error
@@ -60,14 +82,12 @@ def _fetch_all(asked: Request, folder: Path, part: Path, reporter: Reporter) -> 
     missing = [file for file in wanted if not _is_there(folder / file.path, file.size)]
     reporter.total = sum(file.size for file in missing)
     _check_space(part, reporter.total)
-    reporter.tell()
     for file in missing:
         if _is_there(part / file.path, file.size):
             reporter.advance(file.size)
         else:
             fetch_file(hub, asked, file, part, reporter.advance)
         _check_digest(part / file.path, file, asked)
-    reporter.tell()
     for file in missing:
         whole = folder / file.path
         whole.parent.mkdir(parents=True, exist_ok=True)
@@ -79,7 +99,8 @@ def choose(found: Sequence[Wanted], asked: Request) -> list[Wanted]:
     lacking = [p for p in asked.patterns if not any(_matches(f.path, p) for f in found)]
     if lacking:
         raise Failed(f"{asked.repo} on {asked.title} has no {', '.join(lacking)}")
-    chosen = [f for f in found if any(_matches(f.path, p) for p in asked.patterns)]
+    patterns = (*asked.patterns, *ALONG)
+    chosen = [f for f in found if any(_matches(f.path, p) for p in patterns)]
     for file in chosen:
         pin = asked.pins.get(file.path, "")
         if pin and len(file.digest) == len(pin) and file.digest != pin:

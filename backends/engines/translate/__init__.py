@@ -157,6 +157,14 @@ _TENCENT_NOTICE = (
 )
 
 
+_TENCENT_UNDER = (
+    "Made by a machine, Tencent's HY-MT1.5, under the Tencent HY Community License. Tencent does not "
+    "endorse this service. The text may not be used in the European Union, the United Kingdom or "
+    "South Korea, nor to improve other models.",
+    "本译文由机器（腾讯 HY-MT1.5）依据《Tencent HY Community License》生成，腾讯并未为本服务背书。"
+    "译文不得在欧盟、英国或韩国使用，也不得用于改进其他模型。",
+)
+_PARAMETERS = {"1.8B": 1_800_000_000, "7B": 7_500_000_000, "30B-A3B": 30_000_000_000}
 _HYMT_LIMITS = (
     "It follows one wish at a time: of HTML, delimiters, terminology, context and style the first. "
     "A long text is cut at sentences, and its parts do not know of each other.",
@@ -181,9 +189,17 @@ def _hymt(version: str, size: str, *, style: bool) -> Model:
         limits=_HYMT_LIMITS if is_dense else _MIXTURE,
         licence="Apache-2.0" if version == "2" else _TENCENT,
         source=f"tencent/{title}-{size}",
+        files=_HYMT_FILES if is_dense else (),
+        hubs=(
+            ("modelscope", f"Tencent-Hunyuan/{title}-{size}"),
+            ("huggingface", f"tencent/{title}-{size}"),
+        ),
+        parameters=_PARAMETERS[size],
+        architecture="HunYuanDenseV1ForCausalLM",
         about=_HYMT_ABOUT,
         territory="worldwide" if version == "2" else _TENCENT_TERRITORY,
         notice="" if version == "2" else _TENCENT_NOTICE,
+        notice_under_result=("", "") if version == "2" else _TENCENT_UNDER,
         device="GPU",
         capabilities=Capabilities(
             streaming=True,
