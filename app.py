@@ -166,7 +166,7 @@ def build_portal(
     visitors = Visitors(settings.state_dir)
     jobs = parts.fusion_jobs()
     audit = Audit(settings.state_dir / "audit.jsonl")
-    cluster = LocalCluster(parts.services, families, parts.records)
+    cluster = LocalCluster(parts.services, families, parts.records, settings.models)
     metrics = LocalMetrics(parts.instruments)
     portal = Portal(
         settings=settings,

@@ -20,6 +20,7 @@ from backends.serving import Answer
 from backends.serving.wire.text import clean
 from ui.draw import code_block, hint, html, note
 from ui.guard import QUIET, ask, guarded, streamed, validator
+from ui.shelf import under_result
 from ui.tabs import examples
 from ui.tabs.languages import best_target, chinese_first, every, lack, sources, targets
 from ui.tabs.models import draw_model
@@ -141,7 +142,7 @@ def _translate(portal: Portal, page: "Page", given: Inputs, shown: Outputs) -> N
         able = status.capabilities
         kept = best_target(able, source, target)
         return (
-            draw_model(status, family),
+            draw_model(status, family, portal.settings.models),
             gr.update(choices=sources(able), value=source),
             gr.update(choices=targets(able, source), value=kept),
             chinese_first(able),
@@ -202,7 +203,8 @@ def _runner(portal: Portal) -> Callable[..., AsyncIterator[tuple[Any, Any, Any]]
             if isinstance(part, Answer):
                 whole: Translation = part[0]
                 seconds = time.perf_counter() - began
-                yield whole.text, _told(passage, whole, part, seconds), whole.source
+                told = _told(passage, whole, part, seconds) + under_result(family, part.model)
+                yield whole.text, told, whole.source
             else:
                 made += part
                 yield made, gr.skip(), gr.skip()
