@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.requests import Request
 from starlette.responses import Response
 
-from backends.engines import memory
+from backends.engines import headroom
 from backends.errors import NotFound, SignInNeeded
 from backends.routes.answers import json_response
 from backends.routes.body import read_body
@@ -70,14 +70,14 @@ def add_health_routes(
         value = {
             "ready": ready,
             "services": {name: asdict(s) for name, s in states.items()},
-            "memory_free_bytes": await asyncio.to_thread(memory.free),
+            "memory_free_bytes": await asyncio.to_thread(headroom.free),
         }
         return json_response(value, 200 if ready else 503)
 
     @app.get("/metrics", tags=["probes"])
     async def metrics() -> Response:
         """Prometheus exposition."""
-        for device, size in (await asyncio.to_thread(memory.free)).items():
+        for device, size in (await asyncio.to_thread(headroom.free)).items():
             instruments.memory_free.labels(device).set(size)
         return Response(instruments.text(), media_type=CONTENT_TYPE_LATEST)
 

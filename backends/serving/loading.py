@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from backends.engines import Engine, Model, memory, weights
+from backends.engines import Engine, Model, headroom, weights
 from backends.engines.download import Download, hub_of
 from backends.errors import ModelLoadError
 from backends.families import Family
@@ -29,7 +29,7 @@ class Loading:
         model: Model,
         family: Family,
         settings: Settings,
-        free: Callable[[], Mapping[str, int]] = memory.free,
+        free: Callable[[], Mapping[str, int]] = headroom.free,
     ) -> None:
         self._model = model
         self._family = family

@@ -7,7 +7,7 @@ When this process had better be replaced: a batch that never ends, or memory tha
 from collections.abc import Callable, Sequence
 
 from backends import settings
-from backends.engines import memory
+from backends.engines import headroom
 from backends.engines.hub import amount
 from backends.serving import Status
 
@@ -18,7 +18,7 @@ class Watchdog:
     def __init__(
         self,
         group: settings.Watchdog,
-        resident: Callable[[], int | None] = memory.resident,
+        resident: Callable[[], int | None] = headroom.resident,
     ) -> None:
         self._group = group
         self._resident = resident
