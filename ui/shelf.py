@@ -69,7 +69,8 @@ def terms(model: Model, key: str, group: settings.Models) -> str:
 
 def _terms(model: Model, key: str, group: settings.Models) -> Iterator[tuple[str, str]]:
     yield "admin.licence", escape(model.licence)
-    yield "admin.territory", escape(model.territory)
+    everywhere = model.territory == "worldwide"
+    yield "admin.territory", say("shelf.worldwide") if everywhere else escape(model.territory)
     yield "shelf.notice", escape(model.notice)
     yield "shelf.memory", memory(model)
     yield "shelf.how", _how(model, key, group)
@@ -86,7 +87,7 @@ def memory(model: Model) -> str:
 def _how(model: Model, key: str, group: settings.Models) -> str:
     if key in ("loaded", "loading", "unknown"):
         return ""
-    words = {"files": ", ".join(model.files), "folder": f"{group.folder / model.source}"}
+    words = {"files": ", ".join(model.files), "folder": f"{group.folder.name}/{model.source}"}
     if key == "fetch":
         return say("shelf.how_fetch", hub=hub_of(model, group), **words)
     return say(f"shelf.how_{'files' if key == 'files' else 'swap'}", **words)

@@ -303,6 +303,7 @@ TEXTS: dict[str, tuple[str, str]] = {
     "shelf.fetch": ("Can be fetched from {hub}", "可从 {hub} 下载"),
     "shelf.files": ("Needs files", "需要文件"),
     "shelf.unknown": ("Not in this version", "此版本尚不支持"),
+    "shelf.worldwide": ("worldwide", "全球"),
     "shelf.notice": ("Notice", "声明"),
     "shelf.memory": ("Memory for the weights", "权重所需内存"),
     "shelf.sizes": (

@@ -45,6 +45,7 @@ class CrossEncoder:
         self._tokenizer = tokenizer
         self._network: Any = network
         self._plain = PlainText(tokenizer)
+        self._kinds = "token_type_ids" in tokenizer.model_input_names
         self._lock = threading.Lock()
 
     def tokens(self, item: Pair) -> int:
@@ -72,18 +73,18 @@ class CrossEncoder:
         size = min(len(text), self.longest * _MOST_CHARS)
         while True:
             found = self._encode(query, text[:size])
-            excess = len(found["input_ids"]) - self.longest
+            excess = len(found.ids) - self.longest
             if excess <= 0:
-                kinds = found.get("token_type_ids") or []
-                return _Row(found["input_ids"], kinds, size < len(text))
-            places = [at for at, side in enumerate(found.sequence_ids()) if side == 1]
+                return _Row(found.ids, found.type_ids if self._kinds else [], size < len(text))
+            places = [at for at, side in enumerate(found.sequence_ids) if side == 1]
             if len(places) <= excess:
-                raise self._no_room(len(found["input_ids"]) - len(places))
-            size = found["offset_mapping"][places[-excess]][0]
+                raise self._no_room(len(found.ids) - len(places))
+            size = found.offsets[places[-excess]][0]
 
     def _encode(self, query: str, document: str) -> Any:
         with self._lock:
-            return self._tokenizer(query, document, return_offsets_mapping=True, verbose=False)
+            # as lists: alone, an empty document would make it a row without a second side
+            return self._tokenizer([query], [document], verbose=False).encodings[0]
 
     def _padded(self, rows: list[_Row]) -> dict[str, torch.Tensor]:
         """On the right: these models read their first position."""

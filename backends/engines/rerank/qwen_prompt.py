@@ -156,10 +156,9 @@ class Prompt:
     def _picture_frame(self) -> tuple[str, str]:
         """What the template puts around a picture, between two words of the user."""
         word = {"type": "text", "text": _MARK}
-        whole = self._rendered([word, {"type": "image"}, word])
-        if whole.count(_MARK) != 2 or whole.split(_MARK)[::2] != [self._head, self._tail]:
-            raise ModelLoadError("its chat template does not join texts and pictures plainly")
-        shown = whole.split(_MARK)[1]
+        if self._rendered([word, word]) != f"{self._head}{_MARK}{_MARK}{self._tail}":
+            raise ModelLoadError("its chat template does not join what the user says plainly")
+        shown = self._rendered([word, {"type": "image"}, word]).split(_MARK)[1]
         if shown.count(_PICTURE) != 1:
             raise ModelLoadError(f"its chat template does not write {_PICTURE} for a picture")
         before, _, after = shown.partition(_PICTURE)
