@@ -62,7 +62,9 @@ class Hunyuan:
         return self._words.length(text)
 
     def say(self, asked: Sequence[Prompt], hear: Hear) -> list[Spoken]:
-        rows = [_Row(n, prompt, self._words, self.book.most, hear) for n, prompt in enumerate(asked)]
+        rows = [
+            _Row(n, prompt, self._words, self.book.most, hear) for n, prompt in enumerate(asked)
+        ]
         for wave in _waves(rows):
             self._generate(wave)
         return [Spoken(row.said, row.is_cut) for row in rows]
@@ -71,7 +73,9 @@ class Hunyuan:
         longest = max(len(row.prompt) for row in wave)
         padded = [[self._words.pad] * (longest - len(row.prompt)) + row.prompt for row in wave]
         ids = torch.tensor(padded)
-        mask = torch.tensor([[n >= longest - len(row.prompt) for n in range(longest)] for row in wave])
+        mask = torch.tensor(
+            [[n >= longest - len(row.prompt) for n in range(longest)] for row in wave]
+        )
         draw = [drawing.Draw([row.seed for row in wave])] if self._draws else []
         with self._device, torch.inference_mode():
             self._network.generate(

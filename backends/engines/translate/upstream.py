@@ -47,7 +47,7 @@ def data_of(line: str) -> str:
 
 
 def read_event(data: str) -> tuple[str, str]:
-    """What an event adds to the answer, and why the answer ends with it, or "". """
+    """What an event adds to the answer, and why the answer ends with it, or ""."""
     try:
         value = json.loads(data)
         if "error" in value:
