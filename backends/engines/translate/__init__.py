@@ -132,7 +132,10 @@ def load_hymt(name: str, settings: Settings) -> Engine[Passage, Translation]:
 def load_upstream(settings: Settings) -> Engine[Passage, Translation]:
     from backends.engines.translate.openai import load
 
-    return load(configure_upstream(MODELS["upstream"], settings), settings.translate)
+    row = configure_upstream(MODELS["upstream"], settings)
+    if row is None:
+        raise ModelLoadError("QUARTET_TRANSLATE__UPSTREAM names no server")
+    return load(row, settings.translate)
 
 
 def configure_upstream(model: Model, settings: Settings) -> Model | None:
@@ -158,8 +161,8 @@ _TENCENT_NOTICE = (
 
 
 _TENCENT_UNDER = (
-    "Made by a machine, Tencent's HY-MT1.5, under the Tencent HY Community License. Tencent does not "
-    "endorse this service. The text may not be used in the European Union, the United Kingdom or "
+    "Made by a machine, Tencent's HY-MT1.5, under the Tencent HY Community License. Tencent does "
+    "not endorse this service. The text may not be used in the European Union, the United Kingdom or "
     "South Korea, nor to improve other models.",
     "本译文由机器（腾讯 HY-MT1.5）依据《Tencent HY Community License》生成，腾讯并未为本服务背书。"
     "译文不得在欧盟、英国或韩国使用，也不得用于改进其他模型。",
@@ -168,12 +171,14 @@ _PARAMETERS = {"1.8B": 1_800_000_000, "7B": 7_500_000_000, "30B-A3B": 30_000_000
 _HYMT_LIMITS = (
     "It follows one wish at a time: of HTML, delimiters, terminology, context and style the first. "
     "A long text is cut at sentences, and its parts do not know of each other.",
-    "一次只能采用一种要求，按 HTML、分隔符、术语表、上下文、文风的顺序取第一种。长文本按句子切分，各部分互不了解。",
+    "一次只能采用一种要求，按 HTML、分隔符、术语表、上下文、文风的顺序取第一种。"
+    "长文本按句子切分，各部分互不了解。",
 )
 _MIXTURE = (
     "A mixture of experts, another architecture than its smaller kin: this version does not load "
     "it. Behind an OpenAI-compatible server it can be the upstream.",
-    "混合专家模型，与同系列较小的模型架构不同，此版本不能加载；可通过兼容 OpenAI 的服务器作为上游使用。",
+    "混合专家模型，与同系列较小的模型架构不同，此版本不能加载；"
+    "可通过兼容 OpenAI 的服务器作为上游使用。",
 )
 
 

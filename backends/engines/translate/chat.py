@@ -9,6 +9,7 @@ prompt becomes an answer is the voice's own.
 import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Protocol
 
 from backends.engines import Capabilities, Emit
@@ -98,6 +99,7 @@ class _Piece:
     number: int
     source: str
     tags: markup.Numbered | None
+    heard: str = ""
 
     @property
     def is_html(self) -> bool:
@@ -115,7 +117,7 @@ def translate(voice: Voice, batch: Sequence[Passage], emit: Emit) -> list[Transl
     """Every passage translated; parts go to `emit` as they come, each passage's in order."""
     works = [_prepared(voice, passage) for passage in batch]
     for index, work in enumerate(works):
-        work.telling = Telling(work.runs, lambda part, index=index: emit(index, part))
+        work.telling = Telling(work.runs, partial(emit, index))
         work.telling.pass_on()
     damaged = _say(voice, [piece for work in works for piece in _pieces(work)])
     _say_apart(voice, damaged)
@@ -200,47 +202,47 @@ def _prompt(voice: Voice, piece: _Piece) -> Prompt:
 
 def _say(voice: Voice, asked: Sequence[_Piece]) -> list[_Piece]:
     """Say the pieces and pass them on; those whose tags did not come back are returned."""
-    asked = [piece for piece in asked if not piece.work.telling.left]
+    damaged: list[_Piece] = []
 
     def hear(number: int, added: str, ended: bool) -> bool:
         piece = asked[number]
-        telling = piece.work.telling
-        if not piece.is_html:  # HTML is passed on when its tags are known to be whole
-            telling.add(piece.number, added)
+        if piece.is_html:
+            piece.heard += added
+            if ended and not _end_html(piece):
+                damaged.append(piece)
+        else:
+            piece.work.telling.add(piece.number, added)
             if ended:
-                telling.end(piece.number)
-        return telling.pass_on()
+                _end_plain(piece)
+        return piece.work.telling.pass_on()
 
-    spoken = voice.say([_prompt(voice, piece) for piece in asked], hear) if asked else []
-    damaged = []
+    spoken = voice.say([_prompt(voice, piece) for piece in asked], hear) if asked else ()
     for piece, answer in zip(asked, spoken, strict=True):
         piece.work.cut += answer.is_cut
-        if not piece.is_html:
-            _end_plain(piece)
-        elif (made := _as_html(piece, answer.text)) is not None:
-            _end(piece, made)
-        else:
-            damaged.append(piece)
     return damaged
 
 
 def _end_plain(piece: _Piece) -> None:
-    """An answer without a word: the text stays as it was."""
+    """After an answer without a word the text stays as it was."""
     telling = piece.work.telling
-    if not telling.left and not telling.has_said(piece.number):
+    telling.end(piece.number)
+    if not telling.has_said(piece.number):
         piece.work.kept += 1
-        _end(piece, piece.source)
+        telling.replace(piece.number, piece.source)
+
+
+def _end_html(piece: _Piece) -> bool:
+    """HTML is told when its tags are known to be whole; False: they are not."""
+    made = _as_html(piece, piece.heard)
+    if made is not None:
+        piece.work.telling.replace(piece.number, made)
+    return made is not None
 
 
 def _as_html(piece: _Piece, said: str) -> str | None:
     if piece.tags is None:
         return markup.escaped(said.strip()) if said.strip() else piece.source
     return markup.restored(piece.tags, markup.answer_in(said))
-
-
-def _end(piece: _Piece, made: str) -> None:
-    piece.work.telling.replace(piece.number, made)
-    piece.work.telling.pass_on()
 
 
 def _say_apart(voice: Voice, damaged: Sequence[_Piece]) -> None:
@@ -251,13 +253,17 @@ def _say_apart(voice: Voice, damaged: Sequence[_Piece]) -> None:
         piece.work.apart += 1
         runs = markup.between(piece.source)
         parts = [_Piece(piece.work, n, run.text, None) for n, run in enumerate(runs) if run.is_said]
-        listening = piece.work.telling.pass_on
-        spoken = voice.say([_prompt(voice, p) for p in parts], lambda n, a, e, on=listening: on())
+        spoken = voice.say([_prompt(voice, p) for p in parts], partial(_only_asked, piece.work))
         made = [run.text for run in runs]
         for part, answer in zip(parts, spoken, strict=True):
             made[part.number] = _as_html(part, answer.text) or part.source
             piece.work.cut += answer.is_cut
-        _end(piece, "".join(made))
+        piece.work.telling.replace(piece.number, "".join(made))
+        piece.work.telling.pass_on()
+
+
+def _only_asked(work: _Work, _number: int, _added: str, _ended: bool) -> bool:
+    return work.telling.pass_on()
 
 
 def _translation(work: _Work) -> Translation:
@@ -280,8 +286,9 @@ def _translation(work: _Work) -> Translation:
 
 
 def _unserved(code: str, voice: Voice, field: str) -> BadInput:
+    known = ", ".join(voice.capabilities.languages)
     return BadInput(
-        f"{voice.title} does not know {name(code)}; it knows {', '.join(voice.capabilities.languages)}.",
+        f"{voice.title} does not know {name(code)}; it knows {known}.",
         zh=f"{voice.title} 不支持{chinese(code)}。",
         field=field,
     )

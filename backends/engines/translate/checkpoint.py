@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from tokenizers import Tokenizer
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, GenerationConfig
+from transformers.utils import logging
 
 from backends import settings
 from backends.engines.device import choose_device, choose_dtype
@@ -60,6 +61,7 @@ class Checkpoint:
 
 def load(folder: Path, group: settings.Models) -> Checkpoint:
     """The weights on their device, the words beside them. Raises ModelLoadError."""
+    logging.disable_progress_bar()
     config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     if config.model_type != ARCHITECTURE:
         raise ModelLoadError(f"{folder} holds a {config.model_type} model, not {ARCHITECTURE}")
@@ -80,8 +82,10 @@ def _weights(folder: Path, group: settings.Models) -> Any:
         local_files_only=True,
         trust_remote_code=False,
         output_loading_info=True,
+        ignore_mismatched_sizes=True,  # named below, in one sentence
     )
-    missing = sorted({*report["missing_keys"], *map(str, report["mismatched_keys"])})
+    other_shape = {key if isinstance(key, str) else key[0] for key in report["mismatched_keys"]}
+    missing = sorted({*report["missing_keys"], *other_shape})
     if missing:
         raise ModelLoadError(f"the weights lack {', '.join(missing[:3])} ({len(missing)} in all)")
     tied = model.get_output_embeddings().weight is model.get_input_embeddings().weight

@@ -35,7 +35,10 @@ class Upstream:
         self.book = BOOKS[group.upstream_prompts]
         grants = self.book.grants()
         self.capabilities = replace(
-            row.capabilities, **{w: w in grants for w in ("html", "style", "delimiters")}
+            row.capabilities,
+            html="html" in grants,
+            style="style" in grants,
+            delimiters="delimiters" in grants,
         )
         self._group = group
         self._name = group.upstream_model
@@ -115,10 +118,10 @@ class Upstream:
             await asyncio.gather(*work, return_exceptions=True)
 
     async def _one(self, number: int, asked: Prompt, hear: Hear) -> Spoken:
-        said, why = "", ""
+        """One answer; unfinished where the reader left, whose connection is closed then."""
         async with self._turns:
             if not hear(number, "", False):
-                return Spoken(said)
+                return Spoken("")
             with upstream.faults():
                 async with self._client.stream(
                     "POST", "chat/completions", json=self._body(asked)
@@ -126,18 +129,7 @@ class Upstream:
                     if not answer.is_success:
                         await answer.aread()
                     upstream.check_status(answer)
-                    async for line in _lines(answer, lambda: hear(number, "", False)):
-                        if line is None:  # the reader left: the connection closes
-                            return Spoken(said)
-                        added, ended = upstream.read_event(line)
-                        said += added
-                        why = why or ended
-                        if added and not hear(number, added, False):
-                            return Spoken(said)
-        if not why:
-            raise Unavailable("The upstream server broke off in the middle of its answer.")
-        hear(number, "", True)
-        return Spoken(said, is_cut=why == "length")
+                    return await _heard(answer, number, hear)
 
     def _body(self, asked: Prompt) -> dict[str, Any]:
         most = min(self.book.most, SPARE + TIMES * asked.tokens)
@@ -151,23 +143,44 @@ class Upstream:
         }
 
 
-async def _lines(answer: httpx.Response, listens: Callable[[], bool]) -> AsyncIterator[str | None]:
-    """The data of each event until [DONE]; None at the end once nobody listens."""
-    given = answer.aiter_lines()
+async def _heard(answer: httpx.Response, number: int, hear: Hear) -> Spoken:
+    """The stream of one answer, passed on as it comes."""
+    lines = answer.aiter_lines()
+    said, why = "", ""
     while True:
-        line: asyncio.Task[str] = asyncio.ensure_future(anext(given, upstream.END))  # type: ignore[arg-type]
-        try:
-            while not (await asyncio.wait({line}, timeout=ASK_SECONDS))[0]:
-                if not listens():
-                    yield None
-                    return
-        finally:
-            line.cancel()  # nothing where it is done
-        data = upstream.data_of(line.result())
+        line = await _next(lines, lambda: hear(number, "", False))
+        if line is None:
+            return Spoken(said)
+        data = upstream.data_of(line)
         if data == upstream.END:
-            return
-        if data:
-            yield data
+            break
+        added, ended = upstream.read_event(data) if data else ("", "")
+        said += added
+        why = why or ended
+        if added and not hear(number, added, False):
+            return Spoken(said)
+    if not why:
+        raise Unavailable("The upstream server broke off in the middle of its answer.")
+    hear(number, "", True)
+    return Spoken(said, is_cut=why == "length")
+
+
+async def _next(lines: AsyncIterator[str], listens: Callable[[], bool]) -> str | None:
+    """The next line, END after the last; None once nobody listens, also while none comes."""
+    line = asyncio.ensure_future(_line_or_end(lines))
+    try:
+        while not line.done():
+            await asyncio.wait({line}, timeout=ASK_SECONDS)
+            if not line.done() and not listens():
+                return None
+        return line.result()
+    finally:
+        line.cancel()  # nothing where it is done
+        await asyncio.gather(line, return_exceptions=True)
+
+
+async def _line_or_end(lines: AsyncIterator[str]) -> str:
+    return await anext(lines, upstream.END)
 
 
 def load(row: Model, group: settings.Translate) -> Upstream:

@@ -109,10 +109,10 @@ def render(book: Book, wish: str, passage: Passage, text: str) -> str:
 
 
 def _told(glossary: Collection[tuple[str, str]], text: str) -> Iterator[tuple[str, str]]:
-    lower = text.lower()
-    for term, translation in glossary:
-        if term.strip() and term.strip().lower() in lower:
-            yield _on_one_line(term), _on_one_line(translation)
+    lower = _on_one_line(text).lower()
+    for term, translation in ((_on_one_line(t), _on_one_line(w)) for t, w in glossary):
+        if term and term.lower() in lower:
+            yield term, translation
 
 
 def _on_one_line(text: str) -> str:
