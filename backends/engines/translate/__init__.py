@@ -162,8 +162,8 @@ _TENCENT_NOTICE = (
 
 _TENCENT_UNDER = (
     "Made by a machine, Tencent's HY-MT1.5, under the Tencent HY Community License. Tencent does "
-    "not endorse this service. The text may not be used in the European Union, the United Kingdom or "
-    "South Korea, nor to improve other models.",
+    "not endorse this service. The text may not be used in the European Union, the United Kingdom "
+    "or South Korea, nor to improve other models.",
     "本译文由机器（腾讯 HY-MT1.5）依据《Tencent HY Community License》生成，腾讯并未为本服务背书。"
     "译文不得在欧盟、英国或韩国使用，也不得用于改进其他模型。",
 )
