@@ -33,7 +33,13 @@ SIZE: dict[str, Any] = {
 }
 
 
-def build_bert(folder: Path, seed: int = 0, labels: int = 1, kinds: bool = True) -> Path:
+def build_bert(
+    folder: Path,
+    seed: int = 0,
+    labels: int = 1,
+    kinds: bool = True,
+    size: dict[str, Any] | None = None,
+) -> Path:
     special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
     tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
     tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
@@ -57,7 +63,9 @@ def build_bert(folder: Path, seed: int = 0, labels: int = 1, kinds: bool = True)
         model_input_names=names if kinds else [names[0], names[2]],
     ).save_pretrained(folder)
     torch.manual_seed(seed)
-    config = BertConfig(vocab_size=tokenizer.get_vocab_size(), num_labels=labels, **SIZE)
+    config = BertConfig(
+        vocab_size=tokenizer.get_vocab_size(), num_labels=labels, **{**SIZE, **(size or {})}
+    )
     BertForSequenceClassification(config).eval().save_pretrained(folder)
     return folder
 

@@ -22,6 +22,7 @@ pytest.importorskip("modelscope_hub", reason="Install what real models need: mak
 
 NAME = "ms-marco-minilm-l6-v2"
 TITLE = "ms-marco-MiniLM-L6-v2"
+AGREED = "I have read its licence"
 LARGE = ("model.safetensors",)
 LATER = 60_000.0  # milliseconds in which a tiny model is surely read
 
@@ -66,13 +67,13 @@ def _wait(gate: threading.Event) -> None:
     assert gate.wait(120), "the test never opened the gate"
 
 
-def review(page: Page) -> None:
+def review(page: Page, title: str = TITLE, licence: str = "Licence: Apache-2.0.") -> None:
     page.wait_for_selector("#swap-about .chip")
-    page.get_by_role("radio", name=TITLE, exact=True).check()
+    page.get_by_role("radio", name=title, exact=True).check()
     expect(page.locator("#swap-about")).to_contain_text("Can be fetched from ModelScope")
     page.click("#swap-review")
     change = expect(page.locator("#swap-panel .q-change"))
-    change.to_contain_text("Licence: Apache-2.0.")
+    change.to_contain_text(licence)
     change.to_contain_text("fetched from ModelScope first")
     page.fill("#swap-reason textarea", "it reads whole sentences")
 
@@ -91,11 +92,9 @@ def test_a_model_is_fetched_loaded_and_used_by_clicks_alone(scene: Scene, visit:
     admin = visit(scene.door, at=scene.site.url).page
     review(admin)
     admin.click("#swap-apply")
-    expect(admin.locator("#swap-message")).to_contain_text(
-        "Confirm that you may use this model here"
-    )
+    expect(admin.locator("#swap-message")).to_contain_text("Confirm that you may use this model")
     assert scene.hub.asked == []  # nothing is fetched before somebody has agreed
-    admin.get_by_label("I have read its licence").check()
+    admin.get_by_label(AGREED).check()
     admin.click("#swap-apply")
 
     fleet = admin.locator("#q-overview .svc")
@@ -111,9 +110,34 @@ def test_a_model_is_fetched_loaded_and_used_by_clicks_alone(scene: Scene, visit:
     expect(tab.page.locator(ROW)).to_have_attribute("data-stands", "loaded")
     tab.page.click("#rerank-go")
     expect(tab.page.locator("#rerank-result")).to_contain_text(TITLE)
-    assert scene.hub.sent["model.safetensors"] == len(
-        scene.hub.repos["cross-encoder/ms-marco-MiniLM-L6-v2"]["model.safetensors"]
-    )
+    whole = scene.hub.repos["cross-encoder/ms-marco-MiniLM-L6-v2"]["model.safetensors"]
+    assert scene.hub.sent["model.safetensors"] == len(whole)
+
+
+def test_what_a_licence_demands_stands_under_the_result(
+    browser: Browser, visit: Opener, tmp_path: Path
+) -> None:
+    from tests.tiny.hymt import build
+
+    folder = build(tmp_path / "tiny")
+    repo = {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+    with hub() as served:
+        served.repos["Tencent-Hunyuan/HY-MT1.5-1.8B"] = repo
+        models = Models(folder=tmp_path / "models", endpoint=served.url)
+        families = {"translate": FAMILIES["translate"]}
+        with site(tmp_path / "state", families, models=models) as own:
+            door = f"/admin/?token={own.portal.identity.token}"
+            admin = visit(door, at=own.url).page
+            review(admin, "HY-MT1.5 1.8B", "not in the European Union")
+            admin.get_by_label(AGREED).check()
+            admin.click("#swap-apply")
+            done = expect(admin.locator("#swap-message"))
+            done.to_contain_text("translate now runs hy-mt1.5-1.8b", timeout=LATER)
+            page = visit("/?tab=translate", at=own.url).page
+            page.fill("#translate-text textarea", "Good.")
+            page.click("#translate-go")
+            demanded = expect(page.locator("#translate-told .q-demanded"))
+            demanded.to_contain_text("Tencent does not endorse this service", timeout=LATER)
 
 
 def test_a_download_is_stopped_by_a_click_and_the_old_model_serves(
@@ -121,7 +145,7 @@ def test_a_download_is_stopped_by_a_click_and_the_old_model_serves(
 ) -> None:
     admin = visit(scene.door, at=scene.site.url).page
     review(admin)
-    admin.get_by_label("I have read its licence").check()
+    admin.get_by_label(AGREED).check()
     admin.click("#swap-apply")
     expect(admin.locator("#q-overview .q-way")).to_contain_text("Fetched")
     admin.click("#q-stop")
@@ -136,7 +160,7 @@ def test_a_hub_that_breaks_is_one_sentence_on_the_page(scene: Scene, visit: Open
     scene.gate.set()
     admin = visit(scene.door, at=scene.site.url).page
     review(admin)
-    admin.get_by_label("I have read its licence").check()
+    admin.get_by_label(AGREED).check()
     admin.click("#swap-apply")
     expect(admin.locator("#swap-message")).to_contain_text(
         "ModelScope lists model.safetensors of cross-encoder/ms-marco-MiniLM-L6-v2 and does not "

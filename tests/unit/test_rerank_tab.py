@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from backends.engines.rerank import MODELS, Pair, Relevance
+from backends.engines.picture import Note, Picture
+from backends.engines.rerank import MODELS, Illustrated, Pair, Relevance
 from backends.errors import BadInput
 from backends.families import FAMILIES
 from backends.serving import Answer, Progress, State, Status
@@ -18,6 +19,7 @@ from ui.tabs import examples
 from ui.tabs.documents import faults, read_file, read_lines, read_pairs
 from ui.tabs.models import draw_lack, draw_model
 from ui.tabs.ranking import draw_ranking, mark_shared, rank
+from ui.tabs.request import notes
 from ui.tabs.samples import MOST, samples
 
 LIMITS = Limits(documents=3, query_chars=20)
@@ -133,6 +135,23 @@ def test_a_file_that_cannot_be_read_is_one_sentence_on_the_file(
         read_file(name, data)
     assert refused.value.field == "file"
     assert refused.value.zh
+
+
+def test_a_picture_makes_a_query_with_words_or_without() -> None:
+    shown = Picture(1, 1, b"abc")
+    both = read_pairs("which?", ["a"], "", Limits(), query_picture=shown)
+    assert both.pairs[0].query == Illustrated("which?", shown)
+    assert read_pairs(" ", ["a"], "", Limits(), query_picture=shown).pairs[0].query == shown
+    with pytest.raises(BadInput, match="Enter a query"):
+        read_pairs(" ", ["a"], "", Limits())
+
+
+def test_how_a_querys_picture_was_read_is_said_beside_the_result() -> None:
+    shown = Picture(1, 1, b"abc", (Note("Animated.", "动图。"),))
+    asked = read_pairs("", ["a"], "", Limits(), query_picture=shown)
+    (told,) = notes(asked, MODELS["lychee-rerank-mm"])
+    assert "Picture as query" in told
+    assert "Animated." in told
 
 
 # ---- ranking
