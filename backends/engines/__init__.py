@@ -47,8 +47,8 @@ class Capabilities:
     """
     What the loaded model can serve; a control that it lacks is disabled and says who can.
 
-    An engine that learns at load what it can do on this machine has a `capabilities` attribute;
-    it goes before its Model's.
+    An engine that learns at load what it can do, or where it runs, on this machine has a
+    `capabilities` or a `device` attribute; it goes before its Model's.
     """
 
     instruction: bool = False
