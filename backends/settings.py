@@ -192,7 +192,7 @@ class Translate(Group):
     )
     upstream: str = Field(
         "",
-        pattern="^(https?://[^/ ]+.*)?$",
+        pattern="^(http://.+|https://.+|)$",
         description="Address of an OpenAI-compatible server, such as http://vllm:8000; with it "
         "there is a model called upstream.",
     )

@@ -102,10 +102,3 @@ def progress(now: Progress) -> str:
         return f'<p class="q-way" role="status">{words}{bar(now.done / now.total)}</p>'
     stage = "asking" if now.stage == "downloading" else now.stage
     return f'<p class="q-way" role="status">{say(f"shelf.{stage}")}</p>'
-
-
-def under_result(family: Family, name: str) -> str:
-    """What the licence of the model that answered demands beside a result; "" where nothing."""
-    model = family.models.get(name)
-    words = model.notice_under_result if model else ("", "")
-    return f'<p class="q-sub q-demanded">{both(*words)}</p>' if words[0] else ""

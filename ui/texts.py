@@ -278,9 +278,8 @@ TEXTS: dict[str, tuple[str, str]] = {
     "translate.neural": ("neural", "神经网络"),
     "translate.rules": ("rules", "规则"),
     "translate.needs": (
-        "{language} needs {models}. This version does not load them yet: they need a GPU, and a "
-        "coming version brings the loader.",
-        "{language}需要 {models}。此版本尚不能加载它们：需要 GPU，其加载器将在后续版本中提供。",
+        "{language} needs {models}. An operator can swap to one of them in Admin.",
+        "{language}需要 {models}。运维人员可在运维页切换。",
     ),
     "translate.needs_pair": (
         "{model} has no way from {source} to {target} here. {models} would.",
@@ -292,6 +291,14 @@ TEXTS: dict[str, tuple[str, str]] = {
     ),
     # the loaded model
     "model.runs_on": ("{model} on {device}", "{model}，运行于 {device}"),
+    "model.terms": (
+        "Translated by a machine: {model}, under the {licence}; {territory}.",
+        "机器翻译：{model}，依据 {licence}；适用地区：{territory}。",
+    ),
+    "model.provider": (
+        "This service is provided by {provider}, not by the model's authors.",
+        "本服务由 {provider} 提供，而非模型作者。",
+    ),
     "model.none": ("No model is loaded.", "当前没有已加载的模型。"),
     "model.still_loading": ("One is on its way.", "正在加载。"),
     # where the models of a family stand

@@ -47,8 +47,8 @@ class Capabilities:
     """
     What the loaded model can serve; a control that it lacks is disabled and says who can.
 
-    An engine that learns at load what it can do on this machine has a `capabilities` attribute;
-    it goes before its Model's.
+    An engine that learns at load what it can do, or where it runs, on this machine has a
+    `capabilities` or a `device` attribute; it goes before its Model's.
     """
 
     instruction: bool = False
@@ -73,8 +73,7 @@ class Model:
     A model that is a checkpoint names its `files` (names or patterns) below the folder
     `<models>/<source>`, its repository on each hub, how many `parameters` it has, and which
     `architecture` its config.json must name; `sha256` pins files by name. `may_download` is
-    False where the licence forbids it. `notice_under_result` is (English, Chinese), where the
-    licence demands words beside every result.
+    False where the licence forbids it.
     `threads` may run it at once. `batch_tokens` caps a batch below the settings' cap, for a model
     that gains nothing from large ones and would only hold up those who left. `configure`
     makes the row of these settings, or None where they name nothing that it could load.
@@ -89,7 +88,6 @@ class Model:
     source: str = ""
     territory: str = "worldwide"
     notice: str = ""
-    notice_under_result: tuple[str, str] = ("", "")
     files: tuple[str, ...] = ()
     hubs: tuple[tuple[str, str], ...] = ()  # (hub, repository)
     parameters: int = 0

@@ -331,6 +331,7 @@ class Batcher:
                 self._lock.notify()
             if done:
                 slot.close()
+            del claim, slot, claimed, batch  # an idle thread keeps no engine and nobody's text
 
     def _await_claim(self) -> tuple[Slot, list[Entry]] | None:
         with self._lock:

@@ -40,6 +40,12 @@ class Slot:
         own: Capabilities = getattr(self.engine, "capabilities", self.model.capabilities)
         return own
 
+    @property
+    def device(self) -> str:
+        """Where the engine runs, if it says so; else where its model is meant to."""
+        own: str = getattr(self.engine, "device", self.model.device)
+        return own
+
     def learn(self, tokens: int, seconds: float) -> None:
         """
         The rate over the last seconds of running. By seconds, not by batches: a hundred batches

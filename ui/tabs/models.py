@@ -27,6 +27,17 @@ def draw_model(status: Status, family: Family, group: settings.Models) -> str:
     )
 
 
+def terms(family: Family, name: str, provider: str) -> str:
+    """What the licence of a model wants said under each of its results; "" where it wants none."""
+    model = family.models.get(name)
+    if model is None or model.territory == "worldwide":
+        return ""
+    facts = {"model": model.title, "licence": model.licence, "territory": model.territory}
+    who = say("model.provider", provider=provider) if provider else ""
+    said = f'{say("model.terms", **facts)} {who} <span lang="en">{escape(model.notice)}</span>'
+    return note("info", said)
+
+
 def draw_lack(capability: str, status: Status, family: Family) -> str:
     """Why a control is off: the loaded model lacks the capability, and who has it."""
     model = family.models.get(status.model)

@@ -20,10 +20,9 @@ from backends.serving import Answer
 from backends.serving.wire.text import clean
 from ui.draw import code_block, hint, html, note
 from ui.guard import QUIET, ask, guarded, streamed, validator
-from ui.shelf import under_result
 from ui.tabs import examples
 from ui.tabs.languages import best_target, chinese_first, every, lack, sources, targets
-from ui.tabs.models import draw_model
+from ui.tabs.models import draw_model, terms
 from ui.tabs.samples import translate_samples
 from ui.texts import TEXTS, both, label, say
 
@@ -182,6 +181,7 @@ def wrong(text: str, source: str, target: str) -> Iterator[BadInput]:
 
 def _runner(portal: Portal) -> Callable[..., AsyncIterator[tuple[Any, Any, Any]]]:
     service, family = portal.services[NAME], portal.families[NAME]
+    provider = portal.settings.translate.provider
 
     async def check_pair(passage: Passage) -> None:
         status = await service.status()
@@ -203,8 +203,8 @@ def _runner(portal: Portal) -> Callable[..., AsyncIterator[tuple[Any, Any, Any]]
             if isinstance(part, Answer):
                 whole: Translation = part[0]
                 seconds = time.perf_counter() - began
-                told = _told(passage, whole, part, seconds) + under_result(family, part.model)
-                yield whole.text, told, whole.source
+                told = _told(passage, whole, part, seconds)
+                yield whole.text, told + terms(family, part.model, provider), whole.source
             else:
                 made += part
                 yield made, gr.skip(), gr.skip()

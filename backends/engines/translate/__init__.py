@@ -160,13 +160,6 @@ _TENCENT_NOTICE = (
 )
 
 
-_TENCENT_UNDER = (
-    "Made by a machine, Tencent's HY-MT1.5, under the Tencent HY Community License. Tencent does "
-    "not endorse this service. The text may not be used in the European Union, the United Kingdom "
-    "or South Korea, nor to improve other models.",
-    "本译文由机器（腾讯 HY-MT1.5）依据《Tencent HY Community License》生成，腾讯并未为本服务背书。"
-    "译文不得在欧盟、英国或韩国使用，也不得用于改进其他模型。",
-)
 _PARAMETERS = {"1.8B": 1_800_000_000, "7B": 7_500_000_000, "30B-A3B": 30_000_000_000}
 _HYMT_LIMITS = (
     "It follows one wish at a time: of HTML, delimiters, terminology, context and style the first. "
@@ -204,7 +197,6 @@ def _hymt(version: str, size: str, *, style: bool) -> Model:
         about=_HYMT_ABOUT,
         territory="worldwide" if version == "2" else _TENCENT_TERRITORY,
         notice="" if version == "2" else _TENCENT_NOTICE,
-        notice_under_result=("", "") if version == "2" else _TENCENT_UNDER,
         device="GPU",
         capabilities=Capabilities(
             streaming=True,

@@ -44,7 +44,8 @@ class Hunyuan:
         self._words = loaded.words
         self._network: Any = loaded.model
         self._draws = draws
-        self._device = threading.Lock()
+        self.device = "CPU" if loaded.model.device.type == "cpu" else "GPU"
+        self._turn = threading.Lock()
 
     def tokens(self, item: Passage) -> int:
         return chat.tokens(self, item)
@@ -77,7 +78,7 @@ class Hunyuan:
             [[n >= longest - len(row.prompt) for n in range(longest)] for row in wave]
         )
         draw = [drawing.Draw([row.seed for row in wave])] if self._draws else []
-        with self._device, torch.inference_mode():
+        with self._turn, torch.inference_mode():
             self._network.generate(
                 input_ids=ids.to(self._network.device),
                 attention_mask=mask.long().to(self._network.device),
