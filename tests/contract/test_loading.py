@@ -11,6 +11,7 @@ import os
 import random
 import struct
 import subprocess
+import sys
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -29,6 +30,7 @@ from backends.settings import Models, Settings
 from backends.telemetry import Instruments
 from tests import stubs
 from tests.hub import Hub, hub
+from tests.running import ROOT
 
 pytest.importorskip("modelscope_hub", reason="Install what real models need: make models")
 pytest.importorskip("huggingface_hub", reason="Install what real models need: make models")
@@ -441,3 +443,51 @@ async def test_a_newer_choice_ends_a_download_and_so_does_closing(
         await started(service, "downloading")
     with pytest.raises(ModelLoadError, match="the service is shutting down"):
         await again
+
+
+async def test_a_model_that_a_setting_names_is_fetched_at_the_start_and_closing_ends_it(
+    tmp_path: Path, held: tuple[Hub, threading.Event]
+) -> None:
+    served, _ = held
+    settings = Settings(state_dir=tmp_path, models=group(tmp_path, served, "modelscope"))
+    records = Records(tmp_path / "records")
+    service = LocalService(stubs.family(checkpoint()), settings, Instruments(), records, 60)
+    await service.start()
+    status = await started(service, "downloading")
+    assert status.state is State.LOADING
+    with pytest.raises(ModelLoadError, match="still loading"):
+        await service.predict(["a"], Ask())
+    await service.close()
+    assert (await service.status()).state is State.CLOSED
+
+
+def test_the_process_that_fetches_ends_with_the_one_who_asked(
+    tmp_path: Path, held: tuple[Hub, threading.Event]
+) -> None:
+    served, _ = held
+    asked = {
+        "hub": "modelscope",
+        "endpoint": served.url,
+        "token": "",
+        "repo": "o/n",
+        "patterns": FILES,
+        "pins": {},
+        "folder": str(tmp_path / "o" / "n"),
+    }
+    with subprocess.Popen(
+        [sys.executable, "-m", "backends.engines.hub"],
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.write(json.dumps(asked) + "\n")
+        process.stdin.flush()
+        while json.loads(process.stdout.readline())["done"] < 10_000_000:
+            pass
+        process.stdin.close()
+        assert process.wait(60) == 0
+    assert (tmp_path / "o" / "n.part" / "model.safetensors.incomplete").stat().st_size > 9_000_000
