@@ -461,21 +461,17 @@ async def test_a_model_that_a_setting_names_is_fetched_at_the_start_and_closing_
     assert (await service.status()).state is State.CLOSED
 
 
-def test_the_process_that_fetches_ends_with_the_one_who_asked(
-    tmp_path: Path, held: tuple[Hub, threading.Event]
-) -> None:
-    served, _ = held
-    asked = {
-        "hub": "modelscope",
-        "endpoint": served.url,
-        "token": "",
-        "repo": "o/n",
-        "patterns": FILES,
-        "pins": {},
-        "folder": str(tmp_path / "o" / "n"),
-    }
+def request(folder: Path, endpoint: str) -> str:
+    """A line for the process that fetches."""
+    asked = {"hub": "modelscope", "endpoint": endpoint, "token": "", "repo": "o/n", "pins": {}}
+    return json.dumps({**asked, "patterns": FILES, "folder": str(folder / "o" / "n")}) + "\n"
+
+
+@contextmanager
+def fetching(folder: Path, endpoint: str, *program: str) -> Iterator[subprocess.Popen[str]]:
+    """The process that fetches, asked for the checkpoint."""
     with subprocess.Popen(
-        [sys.executable, "-m", "backends.engines.hub"],
+        [sys.executable, *(program or ("-m", "backends.engines.hub"))],
         cwd=ROOT,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -483,11 +479,34 @@ def test_the_process_that_fetches_ends_with_the_one_who_asked(
         text=True,
     ) as process:
         assert process.stdin is not None
-        assert process.stdout is not None
-        process.stdin.write(json.dumps(asked) + "\n")
+        process.stdin.write(request(folder, endpoint))
         process.stdin.flush()
-        while json.loads(process.stdout.readline())["done"] < 10_000_000:
+        yield process
+
+
+def told(process: subprocess.Popen[str]) -> dict[str, Any]:
+    """What it says next."""
+    assert process.stdout is not None
+    return dict(json.loads(process.stdout.readline()))
+
+
+def test_a_missing_library_becomes_the_command_that_brings_it(tmp_path: Path) -> None:
+    lacks = "import sys; sys.modules['modelscope_hub'] = None; import backends.engines.hub.__main__"
+    with fetching(tmp_path, "", "-c", lacks) as process:
+        assert told(process) == {"done": 0, "total": 0}
+        assert told(process) == {
+            "failed": "the library modelscope_hub is missing; `make models` installs it"
+        }
+
+
+def test_the_process_that_fetches_ends_with_the_one_who_asked(
+    tmp_path: Path, held: tuple[Hub, threading.Event]
+) -> None:
+    served, _ = held
+    with fetching(tmp_path, served.url) as process:
+        while told(process)["done"] < 10_000_000:
             pass
+        assert process.stdin is not None
         process.stdin.close()
         assert process.wait(60) == 0
     assert (tmp_path / "o" / "n.part" / "model.safetensors.incomplete").stat().st_size > 9_000_000
