@@ -11,6 +11,7 @@ QuartetError             on purpose; the text is for the person reading it
 ├── Overloaded      429  with Retry-After
 └── Unavailable     503
     ├── TimedOut    504
+    ├── OutOfMemory      the batcher tries the halves of a batch, once
     ├── ModelLoadError   the old model still serves, and the text says so
     ├── ClusterError     the API's reason, cut to a line
     ├── MetricsError
@@ -81,6 +82,10 @@ class Unavailable(QuartetError):
 
 class TimedOut(Unavailable):
     status = 504
+
+
+class OutOfMemory(Unavailable):
+    pass
 
 
 class ModelLoadError(Unavailable):

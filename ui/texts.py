@@ -197,6 +197,10 @@ TEXTS: dict[str, tuple[str, str]] = {
         "{found} statements; at most {most} are checked at once. Remove some.",
         "共 {found} 条陈述，一次最多 {most} 条，请减少。",
     ),
+    "entailment.too_long": (
+        "A text of {found} characters; at most {most} are read. Shorten it.",
+        "有一段文本包含 {found} 个字符，最多读取 {most} 个，请缩短。",
+    ),
     # the fusion tab
     "fusion.source": ("Source face", "来源人脸"),
     "fusion.target": ("Target photo", "目标照片"),

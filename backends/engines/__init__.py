@@ -24,7 +24,8 @@ False: that caller has left.
 class Engine(Protocol[In, Out]):
     """
     One loaded model. `run` may be called from as many threads at once as its `Model.threads`
-    says; `tokens` from any thread at any time.
+    says; `tokens` from any thread at any time. An engine that learns at load where it runs may
+    have `threads` and `runs_on` ("CPU", "GPU"); they go before its Model's.
     """
 
     model: str

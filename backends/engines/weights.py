@@ -17,7 +17,7 @@ from typing import Any
 from backends import settings
 from backends.engines import Model
 from backends.engines.hub import amount
-from backends.errors import ModelLoadError
+from backends.errors import ModelLoadError, OutOfMemory
 
 
 def find(source: str, files: Iterable[str], group: settings.Models) -> Path:
@@ -141,7 +141,8 @@ def reason(error: BaseException) -> str:
     """Why a loader failed, as one phrase."""
     if isinstance(error, ModelLoadError):
         return error.text
-    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+    is_full = isinstance(error, MemoryError | OutOfMemory)  # the other name is torch's
+    if is_full or type(error).__name__ == "OutOfMemoryError":
         return "there is not enough memory for it; free some, or choose a smaller model"
     if type(error).__name__ == "SafetensorError":
         return f"a file of its weights is damaged ({_line(error)}); delete it and load again"

@@ -83,7 +83,7 @@ def test_every_row_loads_its_checkpoint_and_answers_the_sample(folder: Path, nam
     made = run(engine, *SAMPLE)
     assert [each.target for each in made] == ["pt", "en"]
     assert all(each.text for each in made)
-    assert (engine.model, engine.device) == (name, "CPU")
+    assert (engine.model, engine.runs_on) == (name, "CPU")
     engine.close()
 
 

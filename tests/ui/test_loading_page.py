@@ -5,6 +5,7 @@ hub on loopback, in a real Chromium.
 
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -114,31 +115,54 @@ def test_a_model_is_fetched_loaded_and_used_by_clicks_alone(scene: Scene, visit:
     assert scene.hub.sent["model.safetensors"] == len(whole)
 
 
+@contextmanager
+def portal(folder: Path, family: str, repo: str, tiny: Path) -> Iterator[Site]:
+    """A portal of one family, and a hub that has the tiny checkpoint as `repo`."""
+    files = {path.name: path.read_bytes() for path in tiny.iterdir() if path.is_file()}
+    with hub() as served:
+        served.repos[repo] = files
+        models = Models(folder=folder / "models", endpoint=served.url)
+        with site(folder / "state", {family: FAMILIES[family]}, models=models) as own:
+            yield own
+
+
+def swap(own: Site, visit: Opener, title: str, licence: str) -> None:
+    """By clicks, until the receipt is there."""
+    admin = visit(f"/admin/?token={own.portal.identity.token}", at=own.url).page
+    review(admin, title, licence)
+    admin.get_by_label(AGREED).check()
+    admin.click("#swap-apply")
+    expect(admin.locator("#swap-message")).to_contain_text("now runs", timeout=LATER)
+
+
 def test_what_a_licence_demands_stands_under_the_result(
     browser: Browser, visit: Opener, tmp_path: Path
 ) -> None:
     from tests.tiny.hymt import build
 
-    folder = build(tmp_path / "tiny")
-    repo = {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
-    with hub() as served:
-        served.repos["Tencent-Hunyuan/HY-MT1.5-1.8B"] = repo
-        models = Models(folder=tmp_path / "models", endpoint=served.url)
-        families = {"translate": FAMILIES["translate"]}
-        with site(tmp_path / "state", families, models=models) as own:
-            door = f"/admin/?token={own.portal.identity.token}"
-            admin = visit(door, at=own.url).page
-            review(admin, "HY-MT1.5 1.8B", "not in the European Union")
-            admin.get_by_label(AGREED).check()
-            admin.click("#swap-apply")
-            done = expect(admin.locator("#swap-message"))
-            done.to_contain_text("translate now runs hy-mt1.5-1.8b", timeout=LATER)
-            page = visit("/?tab=translate", at=own.url).page
-            page.fill("#translate-text textarea", "Good.")
-            page.click("#translate-go")
-            told = expect(page.locator("#translate-told"))
-            told.to_contain_text("Translated by a machine: HY-MT1.5 1.8B", timeout=LATER)
-            told.to_contain_text("Tencent does not endorse it")
+    repo = "Tencent-Hunyuan/HY-MT1.5-1.8B"
+    with portal(tmp_path, "translate", repo, build(tmp_path / "tiny")) as own:
+        swap(own, visit, "HY-MT1.5 1.8B", "not in the European Union")
+        page = visit("/?tab=translate", at=own.url).page
+        page.fill("#translate-text textarea", "Good.")
+        page.click("#translate-go")
+        told = expect(page.locator("#translate-told"))
+        told.to_contain_text("Translated by a machine: HY-MT1.5 1.8B", timeout=LATER)
+        told.to_contain_text("Tencent does not endorse it")
+
+
+def test_a_fetched_model_of_entailment_gives_probabilities_of_its_own(
+    browser: Browser, visit: Opener, tmp_path: Path
+) -> None:
+    from tests.tiny.entailment import NAME as REPO
+    from tests.tiny.entailment import build
+
+    with portal(tmp_path, "entailment", REPO, build(tmp_path / "tiny")) as own:
+        swap(own, visit, "OFA-large, SNLI-VE", "Licence: Apache-2.0.")
+        page = visit("/?tab=entailment", at=own.url).page
+        page.click("#entailment-go")
+        expect(page.locator("#entailment-result")).to_contain_text("Maybe", timeout=LATER)
+        expect(page.locator("#entailment-model")).to_contain_text("OFA-large, SNLI-VE on")
 
 
 def test_a_download_is_stopped_by_a_click_and_the_old_model_serves(

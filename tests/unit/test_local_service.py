@@ -221,7 +221,7 @@ async def test_draining_refuses_new_work_and_finishes_the_old(tmp_path: Path) ->
 async def test_what_an_engine_learnt_at_load_goes_before_its_models_word(tmp_path: Path) -> None:
     class Learns(stubs.Recorder):
         capabilities = Capabilities(languages=("en", "pt"))
-        device = "two GPUs"
+        runs_on = "two GPUs"
 
     declared = Capabilities(languages=("en",), streaming=True)
     async with serving(stubs.model(Learns(), capabilities=declared), state=tmp_path) as service:

@@ -48,7 +48,7 @@ def _evidence(evidence: Sequence[Evidence]) -> str:
         if said:
             texts = "".join(f"<span>{both(each.en, each.zh)}</span>" for each in said)
             lines.append(f'<dt>{say(f"entailment.{group}")}</dt><dd class="{group}">{texts}</dd>')
-    return f'<dl class="vd-why">{"".join(lines)}</dl>'
+    return f'<dl class="vd-why">{"".join(lines)}</dl>' if lines else ""
 
 
 def _own(verdict: Verdict) -> str:

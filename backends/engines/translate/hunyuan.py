@@ -44,7 +44,7 @@ class Hunyuan:
         self._words = loaded.words
         self._network: Any = loaded.model
         self._draws = draws
-        self.device = "CPU" if loaded.model.device.type == "cpu" else "GPU"
+        self.runs_on = "CPU" if loaded.model.device.type == "cpu" else "GPU"
         self._turn = threading.Lock()
 
     def tokens(self, item: Passage) -> int:
