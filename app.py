@@ -41,7 +41,7 @@ from starlette.middleware.cors import CORSMiddleware  # noqa: E402
 from starlette.middleware.gzip import GZipMiddleware  # noqa: E402
 
 from backends.errors import QuartetError  # noqa: E402
-from backends.families import FAMILIES, Family  # noqa: E402
+from backends.families import FAMILIES, Family, configured  # noqa: E402
 from backends.identity import Access, Accounts, Identity, Keys, Role  # noqa: E402
 from backends.identity.commands import add_key_commands, run_key_command  # noqa: E402
 from backends.routes.answers import add_error_answers, add_unknown_routes  # noqa: E402
@@ -55,6 +55,7 @@ from backends.routes.models import add_model_routes  # noqa: E402
 from backends.routes.skin import Skin  # noqa: E402
 from backends.serving.local import LocalService  # noqa: E402
 from backends.serving.record import Records  # noqa: E402
+from backends.serving.watchdog import Watchdog  # noqa: E402
 from backends.serving.wire.exact import Exact  # noqa: E402
 from backends.settings import Server, Settings, read_settings  # noqa: E402
 from backends.telemetry import Instruments, set_up_logging  # noqa: E402
@@ -141,7 +142,8 @@ class Parts:
         )
         add_error_answers(app)
         tell_only_our_errors(app)
-        add_health_routes(app, self.services, self.instruments, self.lifecycle)
+        watchdog = Watchdog(self.settings.watchdog)
+        add_health_routes(app, self.services, self.instruments, self.lifecycle, watchdog)
         add_internal_routes(app, self.services, self.records, self.settings, self.lifecycle)
         add_model_routes(
             app, self.families, self.services, self.settings, self.instruments, self.dialects
@@ -177,7 +179,7 @@ def build_service(
     settings: Settings, name: str, families: Mapping[str, Family] = FAMILIES
 ) -> tuple[FastAPI, Lifecycle]:
     """One family's service, HTTP only."""
-    parts = Parts(settings, {name: families[name]}, may_ask=False)
+    parts = Parts(settings, configured({name: families[name]}, settings), may_ask=False)
     app = parts.application()
     parts.dress(app, identity=None)
     return app, parts.lifecycle
@@ -199,12 +201,13 @@ def build_portal(
     from backends.routes.visitors import VisitorCookie
     from ui.pages import mount
 
+    families = configured(families, settings)
     parts = Parts(settings, families, may_ask=True)
     identity = Identity(settings.identity, settings.state_dir, parts.keys, announce=announce)
     visitors = Visitors(settings.state_dir)
     jobs = parts.fusion_jobs()
     audit = Audit(settings.state_dir / "audit.jsonl")
-    cluster = LocalCluster(parts.services, families, parts.records)
+    cluster = LocalCluster(parts.services, families, parts.records, settings.models)
     metrics = LocalMetrics(parts.instruments)
     portal = Portal(
         settings=settings,

@@ -210,7 +210,8 @@
   setInterval(() => {
     if (document.hidden) return;
     const pill = document.querySelector('#q-ready .q-pill');
-    const patience = pill && pill.dataset.state === 'ready' ? 60_000 : 3_000;
+    const loads = document.querySelector('[data-loads]');
+    const patience = pill && pill.dataset.state === 'ready' && !loads ? 60_000 : 3_000;
     if (Date.now() - askedAt > patience) { askedAt = Date.now(); press('q-again'); }
   }, 1000);
   document.addEventListener('visibilitychange', () => {

@@ -282,9 +282,8 @@ TEXTS: dict[str, tuple[str, str]] = {
     "translate.neural": ("neural", "神经网络"),
     "translate.rules": ("rules", "规则"),
     "translate.needs": (
-        "{language} needs {models}. This version does not load them yet: they need a GPU, and a "
-        "coming version brings the loader.",
-        "{language}需要 {models}。此版本尚不能加载它们：需要 GPU，其加载器将在后续版本中提供。",
+        "{language} needs {models}. An operator can swap to one of them in Admin.",
+        "{language}需要 {models}。运维人员可在运维页切换。",
     ),
     "translate.needs_pair": (
         "{model} has no way from {source} to {target} here. {models} would.",
@@ -296,6 +295,14 @@ TEXTS: dict[str, tuple[str, str]] = {
     ),
     # the loaded model
     "model.runs_on": ("{model} on {device}", "{model}，运行于 {device}"),
+    "model.terms": (
+        "Translated by a machine: {model}, under the {licence}; {territory}.",
+        "机器翻译：{model}，依据 {licence}；适用地区：{territory}。",
+    ),
+    "model.provider": (
+        "This service is provided by {provider}, not by the model's authors.",
+        "本服务由 {provider} 提供，而非模型作者。",
+    ),
     "model.none": ("No model is loaded.", "当前没有已加载的模型。"),
     "model.gone": (
         "Nobody serves this tab now: its service runs elsewhere. It is looked for again every "
@@ -304,20 +311,38 @@ TEXTS: dict[str, tuple[str, str]] = {
         "其他标签页不受影响。",
     ),
     "model.still_loading": ("One is on its way.", "正在加载。"),
-    "model.can_load": (
-        "Also here: {model} ({about}). Admin can swap to it.",
-        "还可使用：{model}（{about}），可在运维页切换。",
+    # where the models of a family stand
+    "shelf.loaded": ("Loaded", "已加载"),
+    "shelf.loading": ("Loading", "加载中"),
+    "shelf.embedded": ("Comes with the portal", "内置"),
+    "shelf.ready": ("Elsewhere", "位于其他服务器"),
+    "shelf.on_disk": ("On disk", "已在磁盘上"),
+    "shelf.in_pods": ("Loads in its pods", "在其 Pod 中加载"),
+    "shelf.fetch": ("Can be fetched from {hub}", "可从 {hub} 下载"),
+    "shelf.files": ("Needs files", "需要文件"),
+    "shelf.unknown": ("Not in this version", "此版本尚不支持"),
+    "shelf.worldwide": ("worldwide", "全球"),
+    "shelf.notice": ("Notice", "声明"),
+    "shelf.memory": ("Memory for the weights", "权重所需内存"),
+    "shelf.sizes": (
+        "{bf16} at bf16, {small} at fp8 or int8 (computed)",
+        "bf16 为 {bf16}，fp8 或 int8 为 {small}（按参数量计算）",
     ),
-    "model.cannot_load": (
-        "Not in this version: {model} ({about}). They need a {device} and a loader, which a "
-        "coming version brings.",
-        "此版本尚不支持：{model}（{about}）。它们需要 {device}，其加载器将在后续版本中提供。",
+    "shelf.files_are": ("Files", "文件"),
+    "shelf.how": ("How to get it", "如何获取"),
+    "shelf.how_swap": ("Admin can swap to it.", "可在运维页切换。"),
+    "shelf.how_fetch": (
+        "Swap to it in Admin: it is fetched from {hub} then. Or put {files} into {folder}.",
+        "在运维页切换到它，届时将从 {hub} 下载；或将 {files} 放入 {folder}。",
     ),
-    "model.cannot_load.one": (
-        "Not in this version: {model} ({about}). It needs a {device} and a loader, which a coming "
-        "version brings.",
-        "此版本尚不支持：{model}（{about}）。它需要 {device}，其加载器将在后续版本中提供。",
+    "shelf.how_files": (
+        "Put {files} into {folder}, then swap to it in Admin.",
+        "将 {files} 放入 {folder}，然后在运维页切换。",
     ),
+    "shelf.asking": ("Asking the hub for its files", "正在向模型库查询文件"),
+    "shelf.downloading": ("Fetched {done} of {total}", "已下载 {done}，共 {total}"),
+    "shelf.reading": ("Reading the weights", "正在读取权重"),
+    "shelf.trying": ("Trying it out", "正在试运行"),
     "model.lacks.instruction": (
         "{model} does not follow instructions. {others} does.",
         "{model} 不支持指令，{others} 支持。",
@@ -458,6 +483,15 @@ TEXTS: dict[str, tuple[str, str]] = {
         "您可以查看但不能更换模型：您的账号没有 {role} 角色。",
     ),
     "admin.no_service": ("There is no service {name}.", "没有名为 {name} 的服务。"),
+    "admin.agreed": (
+        "I have read its licence and territory, and may use it here",
+        "我已阅读其许可证与适用地区，并有权在此使用",
+    ),
+    "admin.agreed_needed": (
+        "Confirm that you may use this model here",
+        "请确认您有权在此使用该模型",
+    ),
+    "admin.stop": ("Stop the download", "停止下载"),
     "admin.review": ("Review change", "查看变更"),
     "admin.confirm": ("Confirm change to", "确认变更："),
     "admin.reason": ("Reason (kept in the audit)", "原因（保存在审计记录中）"),

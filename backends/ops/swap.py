@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from backends.engines import Capabilities, Model
+from backends.engines.hub import amount
 from backends.errors import BadInput, Conflict, NotFound, QuartetError, Unavailable
 from backends.families import Family
 from backends.identity import Principal, Role
@@ -39,12 +40,16 @@ _ABILITIES: dict[str, Sentence] = {
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A reviewed swap. `before` is the record that the person saw; it must still stand."""
+    """
+    A reviewed swap. `before` is the record that the person saw; it must still stand. `terms`: the
+    model is somebody else's checkpoint, so who swaps to it must say that they may use it here.
+    """
 
     ref: Ref
     before: ModelRecord
     model: str
     consequences: tuple[Sentence, ...]
+    terms: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +96,8 @@ def review(workload: Workload, model: str, families: Mapping[str, Family]) -> Pl
             zh=f"本版本认识 {model}，但还不能加载它。",
             field="model",
         )
-    return Plan(workload.ref, workload.record, model, tuple(_consequences(name, old, new)))
+    consequences = (*_consequences(name, old, new), *_terms(new, dict(workload.fetches)))
+    return Plan(workload.ref, workload.record, model, consequences, terms=bool(new.files))
 
 
 def previous(workload: Workload, families: Mapping[str, Family]) -> Plan:
@@ -123,17 +129,27 @@ class Swaps:
         self._clock = clock
         self._running: set[asyncio.Task[Receipt]] = set()
 
-    async def apply(self, plan: Plan, *, reason: str, who: Principal) -> Receipt:
+    async def apply(
+        self, plan: Plan, *, reason: str, who: Principal, agreed: bool = False
+    ) -> Receipt:
         """
-        Raises BadInput without a reason, Conflict when the record moved since the review, and
-        Unavailable when the audit cannot be written; then nothing is changed. A model that
-        cannot be loaded is no error here: the receipt says that it was undone, and why.
+        Raises BadInput without a reason, or where terms were not agreed to, Conflict when the
+        record moved since the review, and Unavailable when the audit cannot be written; then
+        nothing is changed. A model that cannot be loaded is no error here: the receipt says that
+        it was undone, and why.
         """
         if not reason.strip():
             raise BadInput(
                 "Give a reason; it is kept in the audit.",
                 zh="请填写原因，它会保存在审计记录中。",
                 field="reason",
+            )
+        if plan.terms and not agreed:
+            raise BadInput(
+                f"Confirm that you have read the licence and territory of {plan.model}, and may "
+                "use it here.",
+                zh=f"请确认您已阅读 {plan.model} 的许可证与适用地区，并有权在此使用。",
+                field="agreed",
             )
         task = asyncio.create_task(self._audited(plan, reason, who))
         self._running.add(task)
@@ -154,7 +170,12 @@ class Swaps:
                 f"修订 {workload.record.revision}。请重新查看。",
             )
         plan = previous(workload, self._families)
-        return await self.apply(plan, reason=f"Undo of revision {seen}", who=who)
+        reason = f"Undo of revision {seen}"
+        return await self.apply(plan, reason=reason, who=who, agreed=True)  # it ran here before
+
+    async def stop(self, ref: Ref, *, who: Principal) -> None:
+        """End a download; the swap that waits for it puts the old model's name back."""
+        await self._cluster.stop_loading(ref, f"{who.subject} stopped the download")
 
     async def close(self) -> None:
         """Stop what runs and write down that it was interrupted; before the audit is closed."""
@@ -275,6 +296,29 @@ def _consequences(name: str, old: Model | None, new: Model) -> Iterator[Sentence
         "The choice is kept in the state folder and survives a restart.",
         "此选择保存在状态文件夹中，重启后仍然有效。",
     )
+
+
+def _terms(new: Model, fetches: Mapping[str, str]) -> Iterator[Sentence]:
+    """Licence, territory, notice, memory, and whether it is fetched first: of a checkpoint."""
+    if not new.files:
+        return
+    where = "" if new.territory == "worldwide" else f"; {new.territory}"
+    yield (f"Licence: {new.licence}{where}.", f"许可证：{new.licence}{where}。")
+    if new.notice:
+        yield (new.notice, new.notice)
+    if new.parameters:
+        size = amount(2 * new.parameters)
+        yield (
+            f"Its weights take {size} of memory at bf16 (computed), beside those of the old model "
+            "until the exchange.",
+            f"权重在 bf16 下占用 {size} 内存（按参数量计算），切换前与旧模型同时占用。",
+        )
+    if new.name in fetches:
+        hub = fetches[new.name]
+        yield (
+            f"Its files are not here: they are fetched from {hub} first, which may take long.",
+            f"本机没有其文件：将先从 {hub} 下载，可能需要较长时间。",
+        )
 
 
 def _abilities(old: Capabilities, new: Capabilities) -> Iterator[Sentence]:

@@ -49,10 +49,20 @@ class Answer(Sequence[Any]):
 
 
 @dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a load is. `stage`: downloading, reading or trying; bytes while downloading."""
+
+    stage: str = ""
+    done: int = 0
+    total: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Status:
     """
-    A service as it is now. `loading` names a model on its way beside the one that serves. `pods`
-    are the services elsewhere that this one asks, each with its address as `pod`.
+    A service as it is now. `loading` names a model on its way beside the one that serves;
+    `running_seconds` is how long the oldest running batch runs already. `pods` are the services
+    elsewhere that this one asks, each with its address as `pod`.
     """
 
     service: str
@@ -70,6 +80,8 @@ class Status:
     breaker: str = "closed"
     pod: str = ""
     pods: "tuple[Status, ...]" = ()
+    progress: Progress = Progress()
+    running_seconds: float = 0.0
 
     @property
     def is_ready(self) -> bool:
@@ -93,6 +105,10 @@ class ModelService(Protocol):
 
     async def swap(self, record: ModelRecord) -> None:
         """Load, prove, exchange. An old revision does nothing; a failed load changes nothing."""
+        ...
+
+    async def stop_loading(self, why: str) -> None:
+        """End a download; the swap that waits for it fails with `why`. Else nothing happens."""
         ...
 
     async def status(self) -> Status: ...

@@ -13,6 +13,7 @@ from tests.running import Process
 
 ROOT = Path(__file__).parents[2]
 SHOWN = "http://127.0.0.1:7860"
+VARIES = ("id", "request_id", "memory_free_bytes")
 BLOCK = re.compile(r"```bash\n(curl .*?)```(?:\n+```json\n(.*?)```)?", re.DOTALL)
 
 pytestmark = pytest.mark.skipif(
@@ -37,7 +38,7 @@ def run(command: str, address: str) -> str:
 def shape(value: Any) -> Any:
     """Keys and types, and every value that a reader could check."""
     if isinstance(value, dict):
-        return {k: "varies" if k in ("id", "request_id") else shape(v) for k, v in value.items()}
+        return {k: "varies" if k in VARIES else shape(v) for k, v in value.items()}
     if isinstance(value, list):
         return [shape(v) for v in value]
     return type(value) if isinstance(value, float) else value

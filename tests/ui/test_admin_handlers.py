@@ -116,7 +116,7 @@ def named(handler: dict[str, Any]) -> str:
 
 def test_the_page_has_the_handlers_that_this_file_thinks_it_has(served: Served) -> None:
     names = {named(handler) for handler in handlers(served)}
-    assert names == LOOKS | {"review_change", "cancel", "swap", "undo"}
+    assert names == LOOKS | {"review_change", "cancel", "swap", "undo", "stop"}
 
 
 def test_a_choice_is_answered_before_the_review_that_followed_it(served: Served) -> None:

@@ -419,6 +419,7 @@ async def test_parts_arrive_in_order_before_the_answer_and_are_never_run_twice()
             super().run(batch, emit)
             for index, item in enumerate(batch):
                 emit(index, f"{item}-1")
+                assert emit(index, None)  # only asks
                 emit(index, f"{item}-2")
             if "bad" in batch:
                 raise ValueError("poison")

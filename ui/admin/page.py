@@ -28,6 +28,7 @@ class Screen:
     every: gr.Radio
     tick: gr.Timer
     shown: list[Any]
+    stop: gr.Button
     card: swap.Card
     written: list[Any]
 
@@ -51,6 +52,7 @@ def _layout(portal: Portal, snapshot: Snapshot, page: shell.Page) -> Screen:
             elem_id="q-every",
         )
     overview = html(elem_id="q-overview")
+    stop = gr.Button(label("admin.stop"), visible=False, elem_id="q-stop", elem_classes="q-write")
     with gr.Row(equal_height=False):
         with gr.Column(scale=5, min_width=320, elem_classes="q-panel"):
             card, written = swap.build(portal, snapshot, page)
@@ -58,8 +60,8 @@ def _layout(portal: Portal, snapshot: Snapshot, page: shell.Page) -> Screen:
             html(heading(say("admin.history")))
             chain = html(elem_id="q-chain")
             lines = html(elem_id="q-history")
-    shown = [stamp, overview, chain, lines]
-    return Screen(who, every, gr.Timer(fleet.DEFAULT_EVERY), shown, card, written)
+    shown = [stamp, overview, stop, chain, lines]
+    return Screen(who, every, gr.Timer(fleet.DEFAULT_EVERY), shown, stop, card, written)
 
 
 def _wire(portal: Portal, snapshot: Snapshot, page: shell.Page, screen: Screen) -> None:
@@ -85,6 +87,7 @@ def _wire(portal: Portal, snapshot: Snapshot, page: shell.Page, screen: Screen) 
         require(portal, request, Role.VIEWER)
         return gr.Timer(active=False)
 
+    _wire_stop(portal, snapshot, screen)
     every, tick, shown, card = screen.every, screen.tick, screen.shown, screen.card
     first = [screen.who, *card.looked_at(), *shown]
     page.blocks.load(opened, [card.service, every], first, **QUIET)
@@ -99,10 +102,25 @@ def _wire(portal: Portal, snapshot: Snapshot, page: shell.Page, screen: Screen) 
     back.click(pace, every, [tick, *shown], **QUIET)
 
 
-def draw(view: View, every: int) -> tuple[str, str, str, str]:
+def _wire_stop(portal: Portal, snapshot: Snapshot, screen: Screen) -> None:
+    @guarded(portal)
+    async def stop(seconds: int, request: gr.Request) -> tuple[Any, ...]:
+        who = require(portal, request, Role.SWAPPER)
+        for workload in (await snapshot.view()).workloads.value:
+            if workload.loading:
+                await portal.swaps.stop(workload.ref, who=who)
+        snapshot.forget()
+        return draw(await snapshot.view(), seconds)
+
+    screen.stop.click(stop, screen.every, screen.shown, **QUIET)
+
+
+def draw(view: View, every: int) -> tuple[Any, ...]:
+    fetching = any(w.progress.stage == "downloading" for w in view.workloads.value)
     return (
         fleet.stamp(view, every),
         fleet.overview(view),
+        gr.update(visible=fetching),
         history.state(view.chain),
         history.table(view.lines),
     )

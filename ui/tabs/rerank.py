@@ -208,7 +208,8 @@ class Handlers:
             # what can no longer be asked must not lie in a control that cannot be emptied
             gr.update(interactive=True) if able.picture_query else gr.update(**_EMPTIED),
         ]
-        return draw_model(status, self._family), *controls, *lacks
+        card = draw_model(status, self._family, self._portal.settings.models)
+        return card, *controls, *lacks
 
     async def dropped(self, file: str, documents: str) -> tuple[Any, ...]:
         """The note on the file, the file if it can be read, and what stays in the lines above."""

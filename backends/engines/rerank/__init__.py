@@ -104,11 +104,11 @@ def load_bm25(settings: Settings) -> Engine[Pair, Relevance]:
 
 
 _CHECKPOINT = ("config.json", "*.safetensors", "tokenizer.json", "tokenizer_config.json")
+_LYCHEE_FILES = (*_CHECKPOINT, "preprocessor_config.json")
 
 
 def load_lychee(settings: Settings) -> Engine[Pair, Relevance]:
-    files = (*_CHECKPOINT, "preprocessor_config.json")
-    folder = weights.find("vec-ai/lychee-rerank-mm", files, settings.models)
+    folder = weights.find("vec-ai/lychee-rerank-mm", _LYCHEE_FILES, settings.models)
     with weights.libraries():
         from backends.engines.rerank.qwen_vl import load
     return load(folder, settings.models)
@@ -186,6 +186,13 @@ MODELS: dict[str, Model] = {
             load=load_lychee,
             licence="Apache-2.0",
             source="vec-ai/lychee-rerank-mm",
+            files=_LYCHEE_FILES,
+            hubs=(
+                ("modelscope", "vec-ai/lychee-rerank-mm"),
+                ("huggingface", "vec-ai/lychee-rerank-mm"),
+            ),
+            parameters=8_290_000_000,
+            architecture="Qwen2_5_VLForConditionalGeneration",
             about=("Texts and pictures, follows an instruction", "支持文本与图片，可遵循指令"),
             limits=(
                 "Reads 3,200 tokens of a pair, pictures included; only a document's text is ever "
@@ -203,6 +210,13 @@ MODELS: dict[str, Model] = {
             load=load_bge,
             licence="Apache-2.0",
             source="BAAI/bge-reranker-v2-m3",
+            files=_CHECKPOINT,
+            hubs=(
+                ("modelscope", "BAAI/bge-reranker-v2-m3"),
+                ("huggingface", "BAAI/bge-reranker-v2-m3"),
+            ),
+            parameters=568_000_000,
+            architecture="XLMRobertaForSequenceClassification",
             about=("Multilingual texts, no instruction", "多语言文本，不支持指令"),
             limits=(
                 "Reads 1,024 tokens of a pair. It reads no pictures and follows no instruction.",
@@ -216,6 +230,13 @@ MODELS: dict[str, Model] = {
             load=load_minilm,
             licence="Apache-2.0",
             source="cross-encoder/ms-marco-MiniLM-L6-v2",
+            files=_CHECKPOINT,
+            hubs=(
+                ("modelscope", "cross-encoder/ms-marco-MiniLM-L6-v2"),
+                ("huggingface", "cross-encoder/ms-marco-MiniLM-L6-v2"),
+            ),
+            parameters=22_700_000,
+            architecture="BertForSequenceClassification",
             about=("Small, English texts", "小模型，英文文本"),
             limits=(
                 "Reads 512 tokens of a pair, English. It reads no pictures and follows no "
