@@ -2,6 +2,9 @@
 On which device, and in which number type, an engine of torch runs. Import it in loaders only.
 """
 
+import ctypes
+import gc
+
 import torch
 
 from backends import settings
@@ -26,3 +29,16 @@ def choose_dtype(group: settings.Models, device: torch.device) -> torch.dtype | 
     if group.dtype != "auto":
         return getattr(torch, group.dtype)
     return "auto" if device.type == "cuda" else torch.float32
+
+
+def give_back() -> None:
+    """
+    After the last reference to a model went: its memory to the device and to the system. The
+    modules of transformers refer to each other in rings, and glibc keeps what threads freed.
+    """
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc's alone
+    if trim is not None:
+        trim(0)
