@@ -95,7 +95,7 @@ class Server:
     async def wrong(self) -> AsyncIterator[str]:
         """In the middle of an answer."""
         if self.fault == "silence":
-            await asyncio.sleep(60)
+            await asyncio.sleep(3600)
         elif self.fault == "error event":
             yield f"data: {json.dumps({'error': {'message': 'out of memory', 'code': 500}})}\n\n"
         elif self.fault == "not JSON":

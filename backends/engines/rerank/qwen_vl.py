@@ -6,7 +6,6 @@ the engine: what it loads and refuses to load, which rows share their query's pa
 costs. The prompt is `qwen_prompt`, the looking `qwen_pictures`, the network `qwen_scoring`.
 """
 
-import gc
 from collections.abc import Sequence
 from math import ceil
 from pathlib import Path
@@ -20,6 +19,7 @@ from transformers.utils import logging
 from backends import settings
 from backends.engines import Emit
 from backends.engines.device import choose_device, choose_dtype, label
+from backends.engines.memory import enough_memory, give_back
 from backends.engines.rerank import DEFAULT_INSTRUCTION, Pair, Relevance
 from backends.engines.rerank.qwen_pictures import Looks
 from backends.engines.rerank.qwen_prompt import ImageTextProcessor, Prompt, Recipe, Row
@@ -61,7 +61,8 @@ class QwenVl:
         assert scorer is not None, "run after close"
         rows = [self._prompt.row(pair) for pair in batch]
         reuse = [_is_shared(pair, row) for pair, row in zip(batch, rows, strict=True)]
-        scores = scorer.score(rows, reuse)
+        with enough_memory():
+            scores = scorer.score(rows, reuse)
         return [Relevance(score, row.cut) for score, row in zip(scores, rows, strict=True)]
 
     def close(self) -> None:
@@ -69,9 +70,7 @@ class QwenVl:
         if self._scorer is not None:
             self._scorer.close()
         self._scorer = None
-        gc.collect()
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
+        give_back()
 
 
 def _is_shared(pair: Pair, row: Row) -> bool:

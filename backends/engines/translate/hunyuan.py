@@ -6,7 +6,6 @@ whether its reader still listens, so a stream works for every row and a caller w
 after one token. One wave at a time has the device.
 """
 
-import gc
 import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -21,6 +20,7 @@ from transformers import (
 )
 
 from backends.engines import Emit, Model
+from backends.engines.memory import enough_memory, give_back
 from backends.engines.translate import Passage, Translation, chat, checkpoint, drawing
 from backends.engines.translate.chat import Hear, Prompt, Spoken
 from backends.engines.translate.prompts import Book
@@ -55,9 +55,7 @@ class Hunyuan:
 
     def close(self) -> None:
         self._network = None
-        gc.collect()  # transformers' modules refer to each other in rings
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
+        give_back()
 
     def length(self, text: str) -> int:
         return self._words.length(text)
@@ -78,7 +76,7 @@ class Hunyuan:
             [[n >= longest - len(row.prompt) for n in range(longest)] for row in wave]
         )
         draw = [drawing.Draw([row.seed for row in wave])] if self._draws else []
-        with self._turn, torch.inference_mode():
+        with self._turn, enough_memory(), torch.inference_mode():
             self._network.generate(
                 input_ids=ids.to(self._network.device),
                 attention_mask=mask.long().to(self._network.device),

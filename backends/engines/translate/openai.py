@@ -94,7 +94,7 @@ class Upstream:
             base_url=upstream.base(self._group.upstream),
             headers={"authorization": f"Bearer {key}"} if key else {},
             timeout=httpx.Timeout(self._group.upstream_seconds, connect=10.0),
-            limits=httpx.Limits(max_connections=self._group.upstream_requests),
+            limits=httpx.Limits(max_connections=None),  # whoever waits for a turn has no limit
             trust_env=False,
         )
 
