@@ -149,10 +149,14 @@ def build_portal(
 ) -> tuple[FastAPI, Lifecycle, "Portal"]:
     """Every family's service, the pages and Admin in one process."""
     from backends.jobs.owners import Visitors
+    from backends.ops.access import Access
     from backends.ops.audit import Audit
+    from backends.ops.changes import Changes
     from backends.ops.local import LocalCluster, LocalMetrics
+    from backends.ops.oversight import Oversight
     from backends.ops.swap import Swaps
     from backends.portal import Portal
+    from backends.routes.admin import add_admin_routes
     from backends.routes.jobs import add_job_routes
     from backends.routes.sign_in import add_sign_in
     from backends.routes.visitors import VisitorCookie
@@ -163,6 +167,7 @@ def build_portal(
     visitors = Visitors(settings.state_dir)
     jobs = parts.fusion_jobs()
     audit = Audit(settings.state_dir / "audit.jsonl")
+    changes = Changes(audit)
     cluster = LocalCluster(parts.services, families, parts.records)
     metrics = LocalMetrics(parts.instruments)
     portal = Portal(
@@ -175,7 +180,9 @@ def build_portal(
         metrics=metrics,
         audit=audit,
         swaps=Swaps(cluster, audit, parts.instruments, families),
+        access=Access(identity.accounts, changes),
         jobs=jobs,
+        oversight=None if jobs is None else Oversight(jobs, changes),
         visitors=visitors,
     )
     app = parts.application()
@@ -192,10 +199,12 @@ def build_portal(
                 await jobs.close()
             await metrics.close()
             await portal.swaps.close()
+            await changes.close()
         audit.close()
 
     app.router.lifespan_context = life
     add_sign_in(app, identity, settings)
+    add_admin_routes(app, portal)
     if jobs is not None:
         fusion = parts.services["fusion"]
         add_job_routes(app, jobs, visitors, fusion, settings, parts.instruments)

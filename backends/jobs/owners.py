@@ -14,7 +14,7 @@ import secrets
 import tempfile
 from pathlib import Path
 
-from backends.errors import QuartetError
+from backends.errors import NotFound, QuartetError
 from backends.identity import Principal
 
 COOKIE = "quartet_visitor"
@@ -78,6 +78,14 @@ def is_owner(who: Principal, tenant: str, subject: str, hashed: str) -> bool:
         shown = token_hash(who.subject) if who.method == _BY_TOKEN else ""
         return hmac.compare_digest(shown, hashed)
     return (who.tenant, who.subject) == (tenant, subject) and who.method != _BY_TOKEN
+
+
+def no_such_job() -> NotFound:
+    """What one says of a job that is gone, and to whom it does not belong."""
+    return NotFound(
+        "There is no such job: it has expired, was deleted, or is not yours.",
+        zh="没有该任务：可能已过期、已删除或不属于您。",
+    )
 
 
 def _read_key(path: Path) -> bytes:

@@ -1,0 +1,25 @@
+"""Whether a request that a cookie vouches for comes from our own page."""
+
+from urllib.parse import urlsplit
+
+from starlette.requests import Request
+
+from backends.errors import Denied
+
+
+def refuse_other_sites(request: Request) -> None:
+    """
+    Another site's page must not sign a visitor in or out, nor change anything in their name. A
+    browser says where a request comes from, on plain HTTP by Origin alone; a program says nothing.
+    """
+    site = request.headers.get("sec-fetch-site")
+    origin = request.headers.get("origin")
+    if site is not None:
+        own = site in ("same-origin", "none")
+    else:
+        own = origin is None or urlsplit(origin).netloc == request.headers.get("host")
+    if not own:
+        raise Denied(
+            "This was sent by another site. Open Admin here and do it there.",
+            zh="该请求来自其他网站。请打开本站的运维页面后再操作。",
+        )
