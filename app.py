@@ -149,11 +149,11 @@ def build_portal(
 ) -> tuple[FastAPI, Lifecycle, "Portal"]:
     """Every family's service, the pages and Admin in one process."""
     from backends.jobs.owners import Visitors
-    from backends.ops.access import Access
     from backends.ops.audit import Audit
     from backends.ops.changes import Changes
     from backends.ops.local import LocalCluster, LocalMetrics
     from backends.ops.oversight import Oversight
+    from backends.ops.permits import Permits
     from backends.ops.swap import Swaps
     from backends.portal import Portal
     from backends.routes.admin import add_admin_routes
@@ -180,7 +180,7 @@ def build_portal(
         metrics=metrics,
         audit=audit,
         swaps=Swaps(cluster, audit, parts.instruments, families),
-        access=Access(identity.accounts, changes),
+        permits=Permits(identity.accounts, identity.keys, changes),
         jobs=jobs,
         oversight=None if jobs is None else Oversight(jobs, changes),
         visitors=visitors,

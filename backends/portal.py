@@ -7,10 +7,10 @@ from backends.families import Family
 from backends.identity import Identity
 from backends.jobs import Jobs
 from backends.jobs.owners import Visitors
-from backends.ops.access import Access
 from backends.ops.audit import Audit
 from backends.ops.cluster import Cluster, Metrics
 from backends.ops.oversight import Oversight
+from backends.ops.permits import Permits
 from backends.ops.swap import Swaps
 from backends.serving import ModelService
 from backends.settings import Settings
@@ -28,7 +28,7 @@ class Portal:
     metrics: Metrics
     audit: Audit
     swaps: Swaps
-    access: Access
+    permits: Permits
     jobs: Jobs | None  # None where fusion is not among the families
     oversight: Oversight | None  # likewise
     visitors: Visitors

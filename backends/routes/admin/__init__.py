@@ -65,6 +65,9 @@ def _routes(portal: Portal) -> list[Route]:
         Route("GET", "accounts", people.accounts, shapes.Accounts),
         Route("POST", "accounts", people.add_account, shapes.Account, shapes.AccountRequest, 201),
         Route("DELETE", "accounts/{name}", people.remove_account, status=204),
+        Route("GET", "keys", people.keys, shapes.Keys),
+        Route("POST", "keys", people.make_key, shapes.MadeKey, shapes.KeyRequest, 201),
+        Route("DELETE", "keys/{id}", people.revoke_key, shapes.Key),
     ]
     if portal.oversight is not None:
         jobs = EveryonesJobs(portal.oversight)

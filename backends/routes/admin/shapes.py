@@ -26,6 +26,15 @@ class AccountRequest(Sent):
     roles: list[str] = Field(description="viewer, operator, swapper; viewer is always given.")
 
 
+class KeyRequest(Sent):
+    name: str = Field(description="For the people who look at the list.")
+    tenant: str = Field("default", description="Whose jobs it sends and sees.")
+    scopes: list[str] = Field(description="Families, and admin:viewer, :operator, :swapper.")
+    expires_days: float | None = Field(None, description="Days until it ends; null never.")
+    per_minute: int | None = Field(None, description="Requests a minute; null: the setting's.")
+    per_day: int | None = Field(None, description="Requests a day; null: the setting's.")
+
+
 class Figures(BaseModel):
     """Now; null where nothing happened in the last minute. Seconds, shares, items."""
 
@@ -141,6 +150,29 @@ class Account(BaseModel):
 
 class Accounts(BaseModel):
     accounts: list[Account]
+
+
+class Key(BaseModel):
+    """Times are seconds since 1970."""
+
+    id: str = Field(description="The first digits of its secret.")
+    name: str
+    tenant: str
+    scopes: list[str]
+    state: str = Field(description="active, expired or revoked")
+    created: float
+    expires: float | None
+    revoked: float | None
+    per_minute: int | None
+    per_day: int | None
+
+
+class MadeKey(Key):
+    secret: str = Field(description="Shown this once; only a hash is kept.")
+
+
+class Keys(BaseModel):
+    keys: list[Key]
 
 
 class Job(BaseModel):
