@@ -9,6 +9,8 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from backends.identity import Account, Key
+from backends.jobs import Job
 from backends.ops.audit import Chain, Line
 from backends.ops.cluster import Reading, Series, Workload
 from backends.portal import Portal
@@ -21,13 +23,16 @@ LINES = 100
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """`at` is when the look was taken, in `time.time()` seconds; `lines` are newest first."""
+    """`at` is when the look was taken, in `time.time()` seconds; lists are newest first."""
 
     at: float
     workloads: Reading[Sequence[Workload]]
     figures: Mapping[str, Reading[Sequence[Series]]]
     lines: Sequence[Line]
     chain: Chain
+    jobs: Sequence[Job] = ()
+    keys: Sequence[Key] = ()
+    accounts: Sequence[Account] = ()
 
 
 class Snapshot:
@@ -63,4 +68,8 @@ class Snapshot:
         lines, chain = await asyncio.to_thread(
             lambda: (portal.audit.lines(LINES), portal.audit.verify())
         )
-        return View(time.time(), workloads, figures, lines, chain)
+        jobs = await portal.oversight.jobs() if portal.oversight else ()
+        keys, accounts = await asyncio.to_thread(
+            lambda: (portal.permits.all_keys(), portal.permits.all_accounts())
+        )
+        return View(time.time(), workloads, figures, lines, chain, jobs, keys, accounts)
