@@ -19,7 +19,7 @@ from typing import Any, ParamSpec, TypeVar
 import gradio as gr
 
 from backends.errors import BadInput, Denied, QuartetError, SignInNeeded
-from backends.identity import COOKIE, Ask, Principal, Role
+from backends.identity import COOKIE, Ask, Caller, Principal, Role
 from backends.portal import Portal
 from backends.serving import Answer
 from backends.telemetry import new_request_id, request_id
@@ -58,9 +58,17 @@ def require(portal: Portal, request: gr.Request, role: Role) -> Principal:
 
 
 def ask(portal: Portal, request: gr.Request) -> Ask:
-    """On whose behalf, and until when: what a service wants to know of this event."""
+    """
+    On whose behalf, and until when: what a service wants to know of this event, which counts
+    towards the limits of its address. Raises SignInNeeded or RateLimited.
+    """
+    who = principal(portal, request)
+    client = request.client
+    portal.access.enter(Caller(who, client.host if client else ""))
+    if (facts := _facts.get()) is not None:
+        facts.update(user=who.subject, tenant=who.tenant)
     return Ask(
-        principal=principal(portal, request),
+        principal=who,
         deadline=time.monotonic() + portal.settings.limits.deadline_seconds,
         request_id=request_id.get(),
     )

@@ -38,6 +38,7 @@ METHOD = "key"
 _SECRET_BYTES = 24
 _ID_DIGITS = 8
 _LONGEST_NAME = 64
+_LONGEST_SECRET = 1024  # what is longer is not worth a hash
 _DAY = 86_400.0
 
 
@@ -159,6 +160,8 @@ class Keys:
 
     def find(self, secret: str) -> Key | None:
         """Whose secret this is; None for one that is unknown, expired or revoked."""
+        if len(secret) > _LONGEST_SECRET:
+            return None
         key = self.all().get(_id_of(secret))
         kept = key.hash if key else "0" * 64
         known = hmac.compare_digest(kept, _digest(secret))

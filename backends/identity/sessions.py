@@ -50,6 +50,7 @@ class Identity:
         self,
         group: settings.Identity,
         state_dir: Path,
+        keys: Keys | None = None,
         *,
         announce: Callable[[str], None] = lambda token: None,
         hasher: Hasher | None = None,
@@ -57,7 +58,7 @@ class Identity:
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
     ) -> None:
         self.accounts = Accounts(state_dir / "accounts.json", hasher)
-        self.keys = Keys(state_dir / "keys.json")
+        self.keys = keys or Keys(state_dir / "keys.json")
         self.accounts.all()  # a damaged file stops the start, not the first sign-in
         self.keys.all()
         self._seconds = group.session_hours * 3600
