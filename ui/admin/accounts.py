@@ -12,7 +12,7 @@ import gradio as gr
 from backends.errors import QuartetError
 from backends.identity import Account, Principal, Role
 from backends.portal import Portal
-from ui.admin.confirm import NOT_ASKED, question, shown, told
+from ui.admin.confirm import NOT_ASKED, focus, question, shown, told
 from ui.admin.pane import Pane, refused
 from ui.admin.snapshot import Snapshot, View
 from ui.admin.table import button, table
@@ -22,7 +22,7 @@ from ui.texts import label, say
 
 ASK = "accounts-ask"
 HEADS = ("admin.account", "admin.roles", "admin.actions")
-ENDED = "() => { if (document.querySelector('#accounts-message .q-ended')) location.reload(); }"
+ENDED = "() => { if (document.querySelector('#accounts-made .q-ended')) location.reload(); }"
 
 
 def build(portal: Portal, snapshot: Snapshot) -> Pane:
@@ -34,7 +34,7 @@ def build(portal: Portal, snapshot: Snapshot) -> Pane:
             message = html(elem_id="accounts-message", elem_classes="q-slot")
             asking = question("accounts", message)
             lines = html(elem_id="accounts-table")
-    added = _wire_form(portal, snapshot, form, message)
+    added = _wire_form(portal, snapshot, form)
 
     @guarded(portal)
     async def ask_account(chosen: str, request: gr.Request) -> tuple[Any, ...]:
@@ -86,6 +86,7 @@ class Form:
         self.add = gr.Button(
             label("admin.add_account"), elem_id="accounts-add", elem_classes="q-write"
         )
+        self.told = html(elem_id="accounts-made", elem_classes="q-slot")
 
     def filled(self) -> list[Any]:
         return [self.name, self.password, self.roles]
@@ -114,7 +115,7 @@ def opened(who: Principal) -> tuple[Any, ...]:
     )
 
 
-def _wire_form(portal: Portal, snapshot: Snapshot, form: Form, message: gr.HTML) -> Any:
+def _wire_form(portal: Portal, snapshot: Snapshot, form: Form) -> Any:
     @guarded(portal)
     async def add_account(
         name: str, password: str, roles: list[str], request: gr.Request
@@ -130,8 +131,9 @@ def _wire_form(portal: Portal, snapshot: Snapshot, form: Form, message: gr.HTML)
             done += '<span class="q-ended"></span>'
         return done, "", "", [Role.VIEWER.value]
 
-    added = form.add.click(add_account, form.filled(), [message, *form.filled()], **QUIET)
+    added = form.add.click(add_account, form.filled(), [form.told, *form.filled()], **QUIET)
     added.then(None, js=ENDED)
+    added.then(None, js=focus("#accounts-made .q-note"))
     return added
 
 

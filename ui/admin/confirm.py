@@ -47,11 +47,11 @@ class Question:
         opened = self.press.click(
             ask, self.chosen, self.outputs(), js="() => window.quartetAsked || ''", **QUIET
         )
-        opened.then(None, js=_focus(f"#{self.name}-panel .q-change, #{self.name}-message .q-note"))
+        opened.then(None, js=focus(f"#{self.name}-panel .q-change, #{self.name}-message .q-note"))
         left = self.keep.click(keep, None, self.outputs(), **QUIET)
         left.then(None, js="() => window.quartetBack && window.quartetBack()")
         done = self.go.click(go, self.asked, [*self.outputs(), *more], **QUIET)
-        done.then(None, js=_focus(f"#{self.name}-message .q-note"))
+        done.then(None, js=focus(f"#{self.name}-message .q-note"))
         return done
 
 
@@ -81,6 +81,6 @@ def told(tone: Any, inner: str) -> str:
     return note(tone, inner).replace("<div ", '<div tabindex="-1" ', 1)
 
 
-def _focus(selector: str) -> str:
+def focus(selector: str) -> str:
     """Page script: the first of these that is there gets the focus."""
     return f"() => {{ setTimeout(() => document.querySelector('{selector}')?.focus(), 60); }}"

@@ -13,7 +13,7 @@ from backends.errors import QuartetError
 from backends.identity import SCOPES, Key, Principal, Role
 from backends.ops.permits import NewKey
 from backends.portal import Portal
-from ui.admin.confirm import NOT_ASKED, question, shown, told
+from ui.admin.confirm import NOT_ASKED, focus, question, shown, told
 from ui.admin.pane import Pane, refused
 from ui.admin.snapshot import Snapshot, View
 from ui.admin.table import SHOWN, button, moment, more, table
@@ -40,7 +40,7 @@ def build(portal: Portal, snapshot: Snapshot) -> Pane:
             message = html(elem_id="keys-message", elem_classes="q-slot")
             asking = question("keys", message)
             lines = html(elem_id="keys-table")
-    made = _wire_form(portal, snapshot, form, message)
+    made = _wire_form(portal, snapshot, form)
 
     @guarded(portal)
     async def ask_key(chosen: str, request: gr.Request) -> tuple[Any, ...]:
@@ -97,6 +97,7 @@ class Form:
             self.per_day = _number("admin.per_day", "keys-day")
         html(f'<p class="q-sub">{say("admin.empty_is_none")}</p>')
         self.make = gr.Button(label("admin.make_key"), elem_id="keys-make", elem_classes="q-write")
+        self.told = html(elem_id="keys-made", elem_classes="q-slot")
 
     def filled(self) -> list[Any]:
         return [self.name, self.tenant, self.scopes, self.days, self.per_minute, self.per_day]
@@ -125,7 +126,7 @@ def _number(key: str, name: str, value: str = "") -> gr.Textbox:
     )  # fmt: skip
 
 
-def _wire_form(portal: Portal, snapshot: Snapshot, form: Form, message: gr.HTML) -> Any:
+def _wire_form(portal: Portal, snapshot: Snapshot, form: Form) -> Any:
     @guarded(portal)
     async def make_key(
         name: str,
@@ -148,8 +149,10 @@ def _wire_form(portal: Portal, snapshot: Snapshot, form: Form, message: gr.HTML)
         snapshot.forget()
         return _secret(key, secret), "", []
 
-    outputs = [message, form.name, form.scopes]
-    return form.make.click(make_key, form.filled(), outputs, **QUIET)
+    outputs = [form.told, form.name, form.scopes]
+    made = form.make.click(make_key, form.filled(), outputs, **QUIET)
+    made.then(None, js=focus("#keys-made .q-note"))
+    return made
 
 
 def _whole(given: str | None) -> int | None:

@@ -8,6 +8,7 @@ from starlette.responses import Response
 
 from backends.errors import BadInput, Denied, SignInNeeded
 from backends.identity import Principal, Role
+from backends.identity.keys import METHOD
 from backends.routes.answers import json_response
 from backends.routes.body import read_body
 from backends.routes.same_site import refuse_other_sites
@@ -22,14 +23,14 @@ _CHANGES = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 def allow(request: Request, role: Role) -> Principal:
     """
     The caller, who has the role; else SignInNeeded or Denied. First line of every handler.
-    A change that a cookie vouches for must come from our own page.
+    A change that a cookie vouches for, and no key, must come from our own page.
     """
     who: Principal = request.state.principal
     if not who.method:
         raise SignInNeeded("Sign in to Admin, or send a key that may do this.")
     if not who.may(role):
         raise Denied(f"{who.subject} lacks the role {role.value}, which this needs.")
-    if request.method in _CHANGES and request.cookies:
+    if request.method in _CHANGES and who.method != METHOD:  # a key is nothing a browser sends
         refuse_other_sites(request)
     return who
 
