@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from backends.errors import QuartetError
 from backends.identity import Account, Key
 from backends.jobs import Job
 from backends.ops.audit import Chain, Line
@@ -33,6 +34,7 @@ class View:
     jobs: Sequence[Job] = ()
     keys: Sequence[Key] = ()
     accounts: Sequence[Account] = ()
+    warnings: tuple[str, ...] = ()
 
 
 class Snapshot:
@@ -68,8 +70,15 @@ class Snapshot:
         lines, chain = await asyncio.to_thread(
             lambda: (portal.audit.lines(LINES), portal.audit.verify())
         )
-        jobs = await portal.oversight.jobs() if portal.oversight else ()
+        jobs, warnings = await self._jobs()
         keys, accounts = await asyncio.to_thread(
             lambda: (portal.permits.all_keys(), portal.permits.all_accounts())
         )
-        return View(time.time(), workloads, figures, lines, chain, jobs, keys, accounts)
+        return View(time.time(), workloads, figures, lines, chain, jobs, keys, accounts, warnings)
+
+    async def _jobs(self) -> tuple[Sequence[Job], tuple[str, ...]]:
+        """A store that cannot be read must not take the rest of Admin along."""
+        try:
+            return await self._portal.oversight.jobs() if self._portal.oversight else (), ()
+        except QuartetError as error:
+            return (), (error.text,)
