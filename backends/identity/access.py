@@ -104,7 +104,7 @@ class Access:
 def refusal(caller: Caller, room: Room) -> QuartetError:
     """Which limit was met, and when to try again."""
     english, chinese = _wait(room.seconds)
-    times = f"{room.limit} time{'s' if room.limit != 1 else ''} a {room.per}"
+    times = f"{room.limit} times a {room.per}" if room.limit != 1 else f"once a {room.per}"
     per = {"minute": "每分钟", "day": "每天"}[room.per]
     if caller.key is not None:
         text = f"This API key may ask {times}. Try again in {english}."

@@ -127,17 +127,24 @@ class Served:
 
     def job(self) -> str:
         """A finished job of the key's."""
-        pictures = {
-            "source": ("a", (PHOTOS / "hopper.jpg").read_bytes()),
-            "target": ("b", (PHOTOS / "astronaut.png").read_bytes()),
-        }
         with self.asking("key") as client:
-            data = {"options": json.dumps({"consent": True})}
-            made = client.post("/v1/fusion/jobs", files=pictures, data=data).json()
+            made = submitted(client)
             assert "token" not in made  # the key is proof enough
             path = f"/v1/fusion/jobs/{made['id']}"
             running.wait_until(lambda: client.get(path).json()["state"] == "done", "not done")
         return str(made["id"])
+
+
+def submitted(client: httpx.Client) -> dict[str, Any]:
+    pictures = {
+        "source": ("a", (PHOTOS / "hopper.jpg").read_bytes()),
+        "target": ("b", (PHOTOS / "astronaut.png").read_bytes()),
+    }
+    data = {"options": json.dumps({"consent": True})}
+    answer = client.post("/v1/fusion/jobs", files=pictures, data=data)
+    assert answer.status_code == 202, answer.text
+    value: dict[str, Any] = answer.json()
+    return value
 
 
 ADDRESSES = itertools.count()
@@ -160,6 +167,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
         "key": keys.make("search", "shop", FAMILIES)[1],
         "no scope": keys.make("robot", "shop", ["admin:swapper"])[1],
         "wrong": "qk_" + "0" * 48,
+        "colleague": keys.make("search", "shop", FAMILIES)[1],
         "other tenant": keys.make("search", "stall", FAMILIES)[1],
     }
     with running.in_thread(app) as url:
@@ -210,6 +218,24 @@ def test_everybody_gets_what_the_table_says(
             body = {"json": {"name": 5}} if method == "POST" else {}
             answers[who] = client.request(method, path, **body).status_code
     assert tuple(answers[who] for who in ASKING) == TABLE[route]
+
+
+def test_a_jobs_token_opens_its_job_where_keys_are_wanted_too(served: Served) -> None:
+    with served.asking("guest") as client:
+        job = submitted(client)
+        path = f"/v1/fusion/jobs/{job['id']}"
+        shown = {"authorization": f"Bearer {job['token']}"}
+        assert client.get(path, headers=shown).json()["id"] == job["id"]
+        assert client.get(path).status_code == 404
+        assert client.delete(path, headers=shown).status_code in (200, 204)
+
+
+def test_a_key_of_the_same_tenant_is_not_the_jobs_owner(served: Served, job: str) -> None:
+    with served.asking("colleague") as client:
+        assert client.get(f"/v1/fusion/jobs/{job}").status_code == 404
+        assert client.get("/v1/fusion/jobs").json() == {"jobs": []}
+    with served.asking("key") as client:
+        assert job in {each["id"] for each in client.get("/v1/fusion/jobs").json()["jobs"]}
 
 
 def test_no_path_does_more_by_another_method(served: Served) -> None:

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -16,7 +16,7 @@ from backends.identity import ANONYMOUS, COOKIE, Access, Identity, Keys, Princip
 from backends.serving import Answer
 from backends.settings import Settings
 from backends.telemetry import Instruments, request_id
-from ui.guard import ask, guarded, noted, require, validator
+from ui.guard import ask, guarded, noted, require, streamed, validator
 
 VIEWER = Principal("ada", roles=frozenset({Role.VIEWER}), method="account")
 
@@ -245,7 +245,8 @@ async def test_a_visitor_is_limited_by_address_and_whoever_signed_in_is_not(
         for _ in range(3):
             await handler(request("ada"))
     assert counted(portal) == {("rerank", "ok"): 5, ("rerank", "RateLimited"): 1}
-    assert {record.__dict__.get("user") for record in caplog.records} == {"anonymous", "ada", None}
+    assert [record.__dict__["user"] for record in caplog.records] == ["anonymous"] * 3 + ["ada"] * 3
+    assert {record.__dict__["tenant"] for record in caplog.records} == {"anonymous", "default"}
 
 
 async def test_where_nobody_may_be_nameless_a_visitor_is_asked_to_sign_in(
@@ -261,6 +262,18 @@ async def test_where_nobody_may_be_nameless_a_visitor_is_asked_to_sign_in(
     with pytest.raises(gr.Error, match="or sign in"):
         await handler(request())
     assert (await handler(request("ada"))).principal == VIEWER
+
+
+async def test_the_log_says_who_asked_for_a_stream(
+    portal: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    @streamed(portal, "translate")
+    async def handler(text: str, request: gr.Request) -> AsyncIterator[str]:
+        yield text
+
+    with caplog.at_level(logging.INFO):
+        assert [part async for part in handler("Good day", request("ada"))] == ["Good day"]
+    assert [record.__dict__["user"] for record in caplog.records] == ["ada"]
 
 
 def test_faults_become_messages_on_their_fields() -> None:
