@@ -559,7 +559,7 @@ TEXTS: dict[str, tuple[str, str]] = {
         "Which services it may ask, and what it may do at /v1/admin",
         "可以调用哪些服务，以及在 /v1/admin 可以做什么",
     ),
-    "admin.days": ("Ends after (days)", "有效天数"),
+    "admin.days": ("Days valid", "有效天数"),
     "admin.per_minute": ("Per minute", "每分钟"),
     "admin.per_day": ("Per day", "每天"),
     "admin.empty_is_none": (

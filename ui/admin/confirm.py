@@ -59,7 +59,7 @@ def question(name: str, message: gr.HTML) -> Question:
     """The components, where they stand; `name` begins their ids."""
     with gr.Column(visible=False, elem_id=f"{name}-panel") as panel:
         said = html()
-        with gr.Row():
+        with gr.Row(elem_classes="q-decide"):
             keep = gr.Button(label("admin.keep"), min_width=80, elem_id=f"{name}-keep")
             go = gr.Button(
                 label("admin.go"), variant="stop", min_width=120, elem_id=f"{name}-go",
