@@ -11,11 +11,9 @@ The one entry: builds every part once and hands them down; SIGTERM closes every 
 import argparse
 import asyncio
 import contextlib
-import getpass
 import os
 import signal
 import socket
-import sys
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
@@ -42,8 +40,13 @@ from starlette.middleware.gzip import GZipMiddleware  # noqa: E402
 
 from backends.errors import QuartetError  # noqa: E402
 from backends.families import FAMILIES, Family  # noqa: E402
-from backends.identity import Access, Accounts, Identity, Keys, Role  # noqa: E402
-from backends.identity.commands import add_key_commands, run_key_command  # noqa: E402
+from backends.identity import Access, Identity, Keys  # noqa: E402
+from backends.identity.commands import (  # noqa: E402
+    add_account_commands,
+    add_key_commands,
+    run_account_command,
+    run_key_command,
+)
 from backends.routes.answers import add_error_answers, add_unknown_routes  # noqa: E402
 from backends.routes.gate import RATE_HEADERS, Gate  # noqa: E402
 from backends.routes.health import add_health_routes, add_internal_routes  # noqa: E402
@@ -330,23 +333,6 @@ def run(settings: Settings, name: str | None) -> None:
     serve(app, lifecycle, settings.server, listening, ready)
 
 
-def add_account(settings: Settings, name: str, roles: list[str]) -> None:
-    """Asks for the password at a terminal; reads one line of standard input otherwise."""
-    if sys.stdin.isatty():
-        password = getpass.getpass(f"Password for {name}: ")
-        if password != getpass.getpass("Again: "):
-            raise SystemExit("The two passwords differ; nothing was changed.")
-    else:
-        password = sys.stdin.readline().rstrip("\n")
-    account = Accounts(settings.state_dir / "accounts.json").add(name, password, roles)
-    print(f"{name} may sign in as {', '.join(sorted(account.roles))}.")
-
-
-def remove_account(settings: Settings, name: str) -> None:
-    Accounts(settings.state_dir / "accounts.json").remove(name)
-    print(f"{name} may no longer sign in; what they had open has ended.")
-
-
 def verify_audit(settings: Settings) -> None:
     from backends.ops.audit import verify
 
@@ -365,14 +351,7 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument("--serve", choices=sorted(FAMILIES), help="run this one service, HTTP only")
     top.add_argument("--version", action="version", version=f"Quartet {VERSION}")
     commands = top.add_subparsers(dest="command")
-    account = commands.add_parser("account", help="local accounts for Admin")
-    actions = account.add_subparsers(dest="action", required=True)
-    actions.add_parser("remove").add_argument("name")
-    add = actions.add_parser("add")
-    add.add_argument("name")
-    add.add_argument(
-        "--role", action="append", choices=[role.value for role in Role], required=True
-    )
+    add_account_commands(commands)
     add_key_commands(commands)
     audit = commands.add_parser("audit", help="the record of every change")
     audit.add_subparsers(dest="action", required=True).add_parser("verify")
@@ -388,10 +367,7 @@ def main() -> None:
         settings = settings.model_copy(update={"server": server})
     try:
         if asked.command == "account":
-            if asked.action == "add":
-                add_account(settings, asked.name, asked.role)
-            else:
-                remove_account(settings, asked.name)
+            run_account_command(asked, settings.state_dir)
         elif asked.command == "key":
             run_key_command(asked, settings.state_dir)
         elif asked.command == "audit":

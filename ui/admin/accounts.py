@@ -12,7 +12,7 @@ import gradio as gr
 from backends.errors import QuartetError
 from backends.identity import Account, Principal, Role
 from backends.portal import Portal
-from ui.admin.confirm import NOT_ASKED, focus, question, shown, told
+from ui.admin.confirm import NOT_ASKED, Question, focus, question, shown, told
 from ui.admin.pane import Pane, refused
 from ui.admin.snapshot import Snapshot, View
 from ui.admin.table import button, table
@@ -35,7 +35,11 @@ def build(portal: Portal, snapshot: Snapshot) -> Pane:
             asking = question("accounts", message)
             lines = html(elem_id="accounts-table")
     added = _wire_form(portal, snapshot, form)
+    removed = _wire_table(portal, snapshot, asking)
+    return Pane(lines, draw, form.controls(), opened, (added, removed))
 
+
+def _wire_table(portal: Portal, snapshot: Snapshot, asking: Question) -> Any:
     @guarded(portal)
     async def ask_account(chosen: str, request: gr.Request) -> tuple[Any, ...]:
         require(portal, request, Role.OPERATOR)
@@ -61,8 +65,7 @@ def build(portal: Portal, snapshot: Snapshot) -> Pane:
         snapshot.forget()
         return *NOT_ASKED, told("ok", say("admin.was_removed", name=asked))
 
-    removed = asking.wire(ask_account, keep_account, remove_account, [])
-    return Pane(lines, draw, form.controls(), opened, (added, removed))
+    return asking.wire(ask_account, keep_account, remove_account)
 
 
 class Form:

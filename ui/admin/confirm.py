@@ -41,16 +41,15 @@ class Question:
         ask: Callable[..., Any],
         keep: Callable[..., Any],
         go: Callable[..., Any],
-        more: list[Any],
     ) -> Any:
-        """The event that ends a change. `go` also fills `more`, behind the rest."""
+        """The event that ends a change."""
         opened = self.press.click(
             ask, self.chosen, self.outputs(), js="() => window.quartetAsked || ''", **QUIET
         )
         opened.then(None, js=focus(f"#{self.name}-panel .q-change, #{self.name}-message .q-note"))
         left = self.keep.click(keep, None, self.outputs(), **QUIET)
         left.then(None, js="() => window.quartetBack && window.quartetBack()")
-        done = self.go.click(go, self.asked, [*self.outputs(), *more], **QUIET)
+        done = self.go.click(go, self.asked, self.outputs(), **QUIET)
         done.then(None, js=focus(f"#{self.name}-message .q-note"))
         return done
 

@@ -63,7 +63,7 @@ def _wire(portal: Portal, oversight: Oversight, snapshot: Snapshot, asking: Ques
             return *NOT_ASKED, ""
         return *NOT_ASKED, await _end(oversight, snapshot, *asked, who)
 
-    return asking.wire(ask_job, keep_job, end_job, [])
+    return asking.wire(ask_job, keep_job, end_job)
 
 
 async def _end(

@@ -13,7 +13,7 @@ from backends.errors import QuartetError
 from backends.identity import SCOPES, Key, Principal, Role
 from backends.ops.permits import NewKey
 from backends.portal import Portal
-from ui.admin.confirm import NOT_ASKED, focus, question, shown, told
+from ui.admin.confirm import NOT_ASKED, Question, focus, question, shown, told
 from ui.admin.pane import Pane, refused
 from ui.admin.snapshot import Snapshot, View
 from ui.admin.table import SHOWN, button, moment, more, table
@@ -41,7 +41,11 @@ def build(portal: Portal, snapshot: Snapshot) -> Pane:
             asking = question("keys", message)
             lines = html(elem_id="keys-table")
     made = _wire_form(portal, snapshot, form)
+    revoked = _wire_table(portal, snapshot, asking)
+    return Pane(lines, draw, form.controls(), form.opened, (made, revoked))
 
+
+def _wire_table(portal: Portal, snapshot: Snapshot, asking: Question) -> Any:
     @guarded(portal)
     async def ask_key(chosen: str, request: gr.Request) -> tuple[Any, ...]:
         require(portal, request, Role.OPERATOR)
@@ -68,8 +72,7 @@ def build(portal: Portal, snapshot: Snapshot) -> Pane:
         snapshot.forget()
         return *NOT_ASKED, told("ok", say("admin.was_revoked", name=key.name))
 
-    revoked = asking.wire(ask_key, keep_key, revoke_key, [])
-    return Pane(lines, draw, form.controls(), form.opened, (made, revoked))
+    return asking.wire(ask_key, keep_key, revoke_key)
 
 
 class Form:
