@@ -48,6 +48,7 @@ from backends.identity.commands import (  # noqa: E402
     run_key_command,
 )
 from backends.routes.answers import add_error_answers, add_unknown_routes  # noqa: E402
+from backends.routes.described import tell_only_our_errors  # noqa: E402
 from backends.routes.gate import RATE_HEADERS, Gate  # noqa: E402
 from backends.routes.health import add_health_routes, add_internal_routes  # noqa: E402
 from backends.routes.jobs import add_faces_route  # noqa: E402
@@ -119,6 +120,7 @@ class Parts:
             swagger_ui_parameters={"validatorUrl": None},  # the default asks a host outside
         )
         add_error_answers(app)
+        tell_only_our_errors(app)
         add_health_routes(app, self.services, self.instruments, self.lifecycle)
         add_internal_routes(app, self.services, self.records, self.settings, self.lifecycle)
         add_model_routes(app, self.families, self.services, self.settings, self.instruments)

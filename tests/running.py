@@ -6,7 +6,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -42,11 +42,15 @@ class Process:
     """`python app.py …` with a clean environment; `address` is what it printed."""
 
     def __init__(
-        self, *arguments: str, state_dir: Path, env: Mapping[str, str] | None = None
+        self,
+        *arguments: str,
+        state_dir: Path,
+        env: Mapping[str, str] | None = None,
+        program: Sequence[str] = ("app.py",),
     ) -> None:
         clean = {k: v for k, v in os.environ.items() if not k.startswith(("QUARTET_", "GRADIO_"))}
         self.process = subprocess.Popen(
-            [sys.executable, "app.py", *arguments],
+            [sys.executable, *program, *arguments],
             cwd=ROOT,
             env={**clean, "QUARTET_STATE_DIR": str(state_dir), **(env or {})},
             stdout=subprocess.PIPE,

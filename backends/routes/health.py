@@ -8,7 +8,7 @@ from fastapi import FastAPI
 from prometheus_client import CONTENT_TYPE_LATEST
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import PlainTextResponse, Response
 
 from backends.errors import NotFound, SignInNeeded
 from backends.routes.answers import json_response
@@ -47,7 +47,11 @@ def add_health_routes(
         """The same, in the words that some clients expect."""
         return {"status": "healthy"}
 
-    @app.get("/readyz", tags=["probes"], responses={503: {"description": "Not ready."}})
+    @app.get(
+        "/readyz",
+        tags=["probes"],
+        responses={503: {"description": "Not ready.", "content": {"application/json": {}}}},
+    )
     async def readyz() -> Response:
         """200 when every service can answer; else 503. Each service says how it is."""
         states = {name: await service.status() for name, service in services.items()}
@@ -55,7 +59,7 @@ def add_health_routes(
         value = {"ready": ready, "services": {name: asdict(s) for name, s in states.items()}}
         return json_response(value, 200 if ready else 503)
 
-    @app.get("/metrics", tags=["probes"])
+    @app.get("/metrics", tags=["probes"], response_class=PlainTextResponse)
     async def metrics() -> Response:
         """Prometheus exposition."""
         return Response(instruments.text(), media_type=CONTENT_TYPE_LATEST)

@@ -14,21 +14,68 @@ from typing import Any
 
 import orjson
 from fastapi import FastAPI
+from pydantic import BaseModel, Field
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
 from backends.engines.fusion import Check, Seen
 from backends.engines.picture import Picture
+from backends.errors import Conflict, NotFound, Overloaded, Unavailable
 from backends.identity import ANONYMOUS, Ask, Principal
 from backends.jobs import Job, Jobs
 from backends.jobs.owners import COOKIE, TOKEN_PREFIX, Visitors, bearer
 from backends.routes.answers import json_response
 from backends.routes.body import CallerLeft, read_sent, unless_left
+from backends.routes.described import ASKING, GATED, Answers, errors, file, schema_of
 from backends.routes.tally import Tally, outcome_of
 from backends.serving import ModelService
-from backends.serving.wire.fusion import PICTURE_TYPE, FacesRequest, read_blend, read_look
+from backends.serving.wire.fusion import (
+    PICTURE_TYPE,
+    FacesRequest,
+    FusionRequest,
+    read_blend,
+    read_look,
+)
 from backends.settings import Settings
 from backends.telemetry import Instruments
+
+
+class JobAnswer(BaseModel):
+    """A job as it is now."""
+
+    id: str
+    state: str = Field(description="waiting, running, done, failed or cancelled.")
+    progress: float = Field(ge=0, le=1)
+    stage: str
+    position: int | None = Field(description="How many run before it, while it waits.")
+    created: float = Field(description="Seconds since 1970.")
+    expires: float = Field(description="Seconds since 1970.")
+    attempt: int
+    notes: list[str]
+    error: str | None = None
+    error_type: str | None = None
+    can_retry: bool | None = None
+    token: str | None = Field(None, description="Told once: the proof that the job is yours.")
+
+
+class JobsAnswer(BaseModel):
+    jobs: list[JobAnswer]
+
+
+class FaceAnswer(BaseModel):
+    index: int
+    box: list[int] = Field(description="Left, top, width, height, in pixels.")
+    score: float
+    yaw: float = Field(description="Degrees, positive to the picture's right.")
+    presence: float
+    thumbnail: str = Field(description="A data URI.")
+    why_not: str | None = Field(None, description="Why this face cannot be used.")
+
+
+class FacesAnswer(BaseModel):
+    model: str
+    faces: list[FaceAnswer] = Field(description="The largest first.")
+
 
 PING_SECONDS = 15.0  # between two signs of life on a silent stream of events
 
@@ -57,12 +104,14 @@ def add_faces_route(
         tally.answered(answer)
         return json_response({"model": answer.model, "faces": faces_json(answer[0])})
 
-    schema = {"schema": FacesRequest.model_json_schema()}
+    schema = {"schema": schema_of(FacesRequest)}
     content = dict.fromkeys(("application/json", "multipart/form-data"), schema)
     app.add_api_route(
         "/v1/fusion/faces",
         faces,
         methods=["POST"],
+        tags=["fusion"],
+        responses={200: {"model": FacesAnswer}, **errors(*ASKING)},
         openapi_extra={"requestBody": {"required": True, "content": content}},
     )
 
@@ -77,16 +126,35 @@ def add_job_routes(
 ) -> None:
     desk = _Desk(jobs, visitors, service, settings, instruments)
     one = "/v1/fusion/jobs/{job}"
-    for path, handler, method in (
-        ("/v1/fusion/jobs", desk.submit, "POST"),
-        ("/v1/fusion/jobs", desk.mine, "GET"),
-        (one, desk.get, "GET"),
-        (one, desk.delete, "DELETE"),
-        (f"{one}/retry", desk.retry, "POST"),
-        (f"{one}/events", desk.events, "GET"),
-        (f"{one}/result", desk.result, "GET"),
+    gone = errors(*GATED, NotFound, Unavailable)
+    busy = errors(*GATED, NotFound, Conflict, Overloaded, Unavailable)
+    made: Answers = {202: {"model": JobAnswer}}
+    mine: Answers = {200: {"model": JobsAnswer}}
+    picture: Answers = {200: file(PICTURE_TYPE, "The picture.")}
+    stream: Answers = {200: file("text/event-stream", "The job after each change.")}
+    removed: Answers = {200: {"model": JobAnswer}, 204: {"description": "Removed."}}
+    for path, handler, method, status, told in (
+        ("/v1/fusion/jobs", desk.mine, "GET", 200, mine | errors(*GATED, Unavailable)),
+        (one, desk.get, "GET", 200, {200: {"model": JobAnswer}} | gone),
+        (one, desk.delete, "DELETE", 200, removed | gone | errors(Conflict)),
+        (f"{one}/retry", desk.retry, "POST", 202, made | busy),
+        (f"{one}/events", desk.events, "GET", 200, stream | gone),
+        (f"{one}/result", desk.result, "GET", 200, picture | gone | errors(Conflict)),
     ):
-        app.add_api_route(path, handler, methods=[method], tags=["jobs"])
+        app.add_api_route(
+            path, handler, methods=[method], tags=["jobs"], status_code=status, responses=told
+        )
+    schema = {"schema": schema_of(FusionRequest)}
+    content = dict.fromkeys(("application/json", "multipart/form-data"), schema)
+    app.add_api_route(
+        "/v1/fusion/jobs",
+        desk.submit,
+        methods=["POST"],
+        tags=["jobs"],
+        status_code=202,
+        responses=made | errors(*ASKING),
+        openapi_extra={"requestBody": {"required": True, "content": content}},
+    )
 
 
 class _Desk:

@@ -14,11 +14,12 @@ from fastapi import FastAPI
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
-from backends.errors import BadInput, Denied, Overloaded, SignInNeeded, TimedOut, Unavailable
+from backends.errors import BadInput
 from backends.families import Family
 from backends.identity import Ask
 from backends.routes.answers import json_response
 from backends.routes.body import CLIENT_CLOSED_REQUEST, CallerLeft, read_sent, unless_left
+from backends.routes.described import ASKING, TIMEOUT, Answers, errors, file, schema_of
 from backends.routes.dialects import DIALECTS, LOOKUPS, READINGS
 from backends.routes.dialects.dialect import Dialect
 from backends.routes.facts import FactsOf, add_lookup, add_reading
@@ -162,27 +163,17 @@ def _headers(answer: Answer) -> dict[str, str]:
 
 
 def _request_body(shape: Shape) -> dict[str, Any]:
-    schema = {"schema": shape.request.model_json_schema()}
+    schema = {"schema": schema_of(shape.request)}
     kinds = ["application/json", *(["multipart/form-data"] if shape.takes_forms else [])]
-    return {"requestBody": {"required": True, "content": dict.fromkeys(kinds, schema)}}
+    content = dict.fromkeys(kinds, schema)
+    return {"parameters": [TIMEOUT], "requestBody": {"required": True, "content": content}}
 
 
-def _responses(dialect: Dialect) -> dict[int | str, dict[str, Any]]:
-    said = {
-        SignInNeeded: "An API key is wrong, or needed and missing.",
-        Denied: "The API key lacks a scope.",
-        BadInput: "Something in the request is wrong; the sentence names the field.",
-        Overloaded: "Busy: Retry-After says when to come back.",
-        Unavailable: "The model cannot serve now.",
-        TimedOut: "Not done in the time that was asked for.",
-    }
+def _responses(dialect: Dialect) -> Answers:
     shape = dialect.shape
     good: dict[str, Any] = (
-        {"model": shape.response}
-        if shape.response
-        else {"description": "The picture.", "content": {"image/png": {}}}
+        {"model": shape.response} if shape.response else file("image/png", "The picture.")
     )
-    told: dict[int | str, dict[str, Any]] = {200: good}
-    for kind, text in said.items():
-        told[dialect.wording.status_of(kind)] = {"description": text}
-    return told
+    if "stream" in shape.request.model_fields:
+        good = {**good, "content": {**good.get("content", {}), "text/event-stream": {}}}
+    return {200: good, **errors(*ASKING, wording=dialect.wording)}

@@ -17,9 +17,17 @@ def refuse_other_sites(request: Request) -> None:
     if site is not None:
         own = site in ("same-origin", "none")
     else:
-        own = origin is None or urlsplit(origin).netloc == request.headers.get("host")
+        own = origin is None or _host_of(origin) == request.headers.get("host", "")
     if not own:
         raise Denied(
             "This was sent by another site. Open Admin here and do it there.",
             zh="该请求来自其他网站。请打开本站的运维页面后再操作。",
         )
+
+
+def _host_of(origin: str) -> str | None:
+    """None where it is no address at all, which no page's is."""
+    try:
+        return urlsplit(origin).netloc
+    except ValueError:
+        return None

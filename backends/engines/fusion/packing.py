@@ -16,9 +16,11 @@ from PIL import Image
 from backends.engines.fusion import Blend, Fused
 from backends.engines.fusion.marking import as_png, marked
 from backends.engines.picture import Picture
+from backends.errors import BadInput
 
 _HEAD = struct.Struct("<4sIII")  # our letters; bytes of controls, source, target
 _LETTERS = b"QJ1\n"
+_BROKEN = (BadInput, OSError, RecursionError, SyntaxError, TypeError, ValueError, struct.error)
 _CONTROLS = tuple(f.name for f in fields(Blend) if f.name not in ("source", "target"))
 
 
@@ -31,6 +33,13 @@ def pack(item: Blend) -> bytes:
 
 def unpack(data: bytes) -> Blend:
     """The same blend. Raises ValueError for bytes that `pack` did not write."""
+    try:
+        return _unpacked(data)
+    except _BROKEN as error:
+        raise ValueError("not a packed blend") from error
+
+
+def _unpacked(data: bytes) -> Blend:
     letters, *lengths = _HEAD.unpack_from(data)
     if letters != _LETTERS or len(data) != _HEAD.size + sum(lengths):
         raise ValueError("not a packed blend")

@@ -12,19 +12,21 @@ from typing import Any
 from fastapi import FastAPI
 from pydantic import BaseModel
 
+from backends.errors import BadInput, Conflict, NotFound, Overloaded, TooLarge, Unavailable
 from backends.portal import Portal
 from backends.routes.admin import shapes
 from backends.routes.admin.chronicle import Chronicle
 from backends.routes.admin.fleet import Fleet
 from backends.routes.admin.jobs import EveryonesJobs
 from backends.routes.admin.people import People
+from backends.routes.described import GATED, Answers, errors, file, schema_of
 
 
 @dataclass(frozen=True, slots=True)
 class Route:
     """
     `gives` is the answer's shape, None where it has none; `takes` the body's; `asks` says what
-    the whole numbers of the query mean.
+    the whole numbers of the query mean; `file` is the kind of an answer that is no JSON.
     """
 
     method: str
@@ -34,6 +36,7 @@ class Route:
     takes: type[BaseModel] | None = None
     status: int = 200
     asks: tuple[tuple[str, str], ...] = ()
+    file: str = ""
 
 
 def add_admin_routes(app: FastAPI, portal: Portal) -> None:
@@ -60,7 +63,7 @@ def _routes(portal: Portal) -> list[Route]:
         Route("POST", f"{one}/undo", fleet.undo, shapes.Receipt, shapes.UndoRequest),
         Route("GET", "figures/{name}", fleet.figures, shapes.Curves, asks=_MINUTES),
         Route("GET", "audit", chronicle.lines, shapes.Lines, asks=_PAGE),
-        Route("GET", "audit.jsonl", chronicle.download),
+        Route("GET", "audit.jsonl", chronicle.download, file="application/jsonl"),
         Route("GET", "audit/verify", chronicle.verify, shapes.Chain),
         Route("GET", "accounts", people.accounts, shapes.Accounts),
         Route("POST", "accounts", people.add_account, shapes.Account, shapes.AccountRequest, 201),
@@ -84,27 +87,20 @@ _PAGE = (
     ("limit", "Lines of a page, at most 1000; 100 by default."),
     ("before", "Only lines before this number: the `next` of the page before."),
 )
-_REFUSALS = {
-    401: "Neither signed in nor a key that is known.",
-    403: "Without the role that this needs.",
-    404: "There is no such thing.",
-    409: "It was changed meanwhile, or this is the wrong moment.",
-    422: "Something in the request is wrong; the sentence names the field.",
-}
+_MAY_FAIL = (*GATED, BadInput, TooLarge, NotFound, Conflict, Overloaded, Unavailable)
 
 
-def _responses(route: Route) -> dict[int | str, dict[str, Any]]:
+def _responses(route: Route) -> Answers:
     good: dict[str, Any] = {"model": route.gives} if route.gives else {"description": "Done."}
-    told: dict[int | str, dict[str, Any]] = {route.status: good}
-    for status, text in _REFUSALS.items():
-        told[status] = {"description": text}
-    return told
+    if route.file:
+        good = file(route.file, "The file.")
+    return {route.status: good, **errors(*_MAY_FAIL)}
 
 
 def _body(route: Route) -> dict[str, Any]:
     if route.takes is None:
         return {}
-    schema = {"schema": route.takes.model_json_schema()}
+    schema = {"schema": schema_of(route.takes)}
     return {"requestBody": {"required": True, "content": {"application/json": schema}}}
 
 
