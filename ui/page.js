@@ -166,29 +166,6 @@
     press(button.dataset.ask);
   });
   window.quartetBack = () => { const button = row && rowOf(...row); if (button) button.focus(); };
-  // They are drawn anew with every look: whoever scrolled or tabbed into one stays where they were.
-  const places = new Map();
-  const drawn = new WeakSet();
-  let held = null;
-  document.addEventListener('scroll', (event) => {
-    const wrap = event.target.closest && event.target.closest('.q-tablewrap');
-    if (wrap) places.set(wrap.getAttribute('aria-label'), [wrap.scrollLeft, wrap.scrollTop]);
-  }, true);
-  document.addEventListener('focusin', (event) => {
-    const button = event.target.closest('[data-ask]');
-    held = button && [button.dataset.ask, button.dataset.value];
-  });
-  const settle = () => every('.q-tablewrap', (wrap) => {
-    if (drawn.has(wrap)) return;
-    drawn.add(wrap);
-    const [left, top] = places.get(wrap.getAttribute('aria-label')) || [0, 0];
-    wrap.scrollTo(left, top);
-    const button = held && document.activeElement === document.body && rowOf(...held);
-    if (button) button.focus();
-  });
-  document.addEventListener('DOMContentLoaded', () => {
-    new MutationObserver(settle).observe(document.body, { childList: true, subtree: true });
-  });
 
   // ---- keys
   const step = (key, at, count) => ({
