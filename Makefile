@@ -2,6 +2,7 @@
 #
 #   make run          install what is missing and open the portal (ARGS="--port 8000")
 #   make install      install only
+#   make models       install what real models need: torch, transformers and kin
 #   make check        format, lint, types, import contracts
 #   make test         check, then every test
 #   make e2e          the tests that start whole processes
@@ -16,13 +17,15 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
 
 .DEFAULT_GOAL := run
-.PHONY: run install check test e2e bench docs constraints clean
+.PHONY: run install models check test e2e bench docs constraints clean
 .DELETE_ON_ERROR:
 
 run: $(VENV)/portal.stamp
 	exec $(BIN)/python app.py $(ARGS)
 
 install: $(VENV)/portal.stamp
+
+models: $(VENV)/models.stamp
 
 check: $(VENV)/dev.stamp
 	$(BIN)/ruff format --check .
@@ -60,6 +63,10 @@ clean:
 # A stamp is newer than the files it was made from, so that a second start asks no index.
 $(VENV)/portal.stamp: requirements-portal.txt constraints.txt $(VENV)/made
 	$(PIP) install --requirement requirements-portal.txt --constraint constraints.txt
+	@touch $@
+
+$(VENV)/models.stamp: requirements.txt $(VENV)/portal.stamp
+	$(PIP) install --requirement requirements.txt --constraint constraints.txt
 	@touch $@
 
 $(VENV)/dev.stamp: requirements-dev.txt $(VENV)/portal.stamp

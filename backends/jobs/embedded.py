@@ -36,7 +36,7 @@ _AFTER_TROUBLE_SECONDS = 5.0  # until a worker asks a store again that could not
 
 
 class EmbeddedJobs:
-    """`Jobs` over one service of this process. Build, then `await start()`."""
+    """`Jobs` over one service. Build, then `await start()`."""
 
     def __init__(
         self,
@@ -253,9 +253,9 @@ class EmbeddedJobs:
         ask = Ask(who, priority=row.priority, trace=row.trace, request_id=row.request_id)
         try:
             packed = await self._do(Store.item, row.id)
-            result, notes = await self._runner.run(packed, ask, told)
-            done = ending.ended(row, JobState.DONE, *self._now_and_kept())
-            if await self._do(Store.finish, row, replace(done, notes=notes), result):
+            made = await self._runner.run(packed, ask, told)
+            done = ending.done(row, made, *self._now_and_kept())
+            if await self._do(Store.finish, row, done, made.file):
                 ending.count(self._instruments, "ok", done)
                 self._tell(row.id)
         except QuartetError as error:
@@ -345,6 +345,9 @@ class EmbeddedJobs:
             error_type=row.error_type,
             can_retry=row.can_retry,
             notes=row.notes,
+            model=row.model,
+            revision=row.revision,
+            pod=row.pod,
         )
 
     async def _places(self) -> dict[str, int]:

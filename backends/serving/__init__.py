@@ -1,8 +1,7 @@
 """
 A service: one family being served. Screens and routes know only this page.
 
-`LocalService` (this process) is the one implementation; others (another pod) fit the same
-protocol.
+`LocalService` (this process) and `RemoteService` (pods elsewhere) fit the same protocol.
 """
 
 from collections.abc import AsyncIterator, Iterator, Sequence
@@ -27,7 +26,8 @@ class State(StrEnum):
 class Answer(Sequence[Any]):
     """
     The outputs of one request, in the order of its items, and who gave them. One model and
-    revision gave them all, whatever was swapped meanwhile. Times are seconds.
+    revision gave them all, whatever was swapped meanwhile. Times are seconds. `pod` is the
+    address that answered, or "" for this process.
     """
 
     outputs: tuple[Any, ...]
@@ -36,6 +36,7 @@ class Answer(Sequence[Any]):
     tokens: int
     queued: float
     ran: float
+    pod: str = ""
 
     def __getitem__(self, index: Any) -> Any:
         return self.outputs[index]
@@ -49,7 +50,10 @@ class Answer(Sequence[Any]):
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """A service as it is now. `loading` names a model on its way beside the one that serves."""
+    """
+    A service as it is now. `loading` names a model on its way beside the one that serves. `pods`
+    are the services elsewhere that this one asks, each with its address as `pod`.
+    """
 
     service: str
     state: State
@@ -64,6 +68,8 @@ class Status:
     in_flight: int = 0
     predicted_wait: float = 0.0
     breaker: str = "closed"
+    pod: str = ""
+    pods: "tuple[Status, ...]" = ()
 
     @property
     def is_ready(self) -> bool:

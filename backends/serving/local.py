@@ -217,7 +217,7 @@ class LocalService:
             revision=max(0, self._revision),
             capabilities=slot.capabilities if slot else Capabilities(),
             embedded=bool(slot and slot.model.embedded),
-            device=slot.model.device if slot else "",
+            device=slot.device if slot else "",
             reason=self._reason,
             loading=self._loading,
             waiting=self._batcher.waiting,

@@ -32,7 +32,13 @@ class Slot:
 
     @property
     def threads(self) -> int:
-        return self.model.threads
+        own: int = getattr(self.engine, "threads", self.model.threads)
+        return own
+
+    @property
+    def device(self) -> str:
+        own: str = getattr(self.engine, "runs_on", self.model.device)
+        return own
 
     @property
     def capabilities(self) -> Capabilities:

