@@ -204,6 +204,19 @@ class Rerank(Group):
     cached_documents: int = Field(
         4096, ge=0, description="Document vectors kept, 1.5 kB each, so that new queries are fast."
     )
+    upstream: str = Field(
+        "",
+        pattern="^(https?://[^/].*)?$",
+        description="Address of a vLLM server that scores pairs, such as http://vllm:8000; with "
+        "it the model upstream can be loaded.",
+    )
+    upstream_model: str = Field(
+        "", description="Model to ask that server for; empty names none, and it runs its own."
+    )
+    upstream_key: SecretStr = Field(SecretStr(""), description="Key that the server asks for.")
+    upstream_seconds: float = Field(
+        30.0, gt=0, description="Seconds that the server may take for a batch."
+    )
 
 
 class Entailment(Group):
@@ -308,7 +321,7 @@ def read_settings(environ: Mapping[str, str] | None = None, **given: Any) -> Set
         )
     try:
         return Settings(**given)
-    except SettingsError as error:
+    except (SettingsError, RecursionError) as error:
         raise SystemExit(f"{_not_json(names)}: is no JSON; see docs/configuration.md.") from error
     except ValidationError as error:
         first = error.errors()[0]
@@ -324,6 +337,6 @@ def _not_json(environ: Mapping[str, str]) -> str:
         if field is not None and get_origin(field.annotation) is not None:
             try:
                 json.loads(value or "null")
-            except ValueError:
+            except (ValueError, RecursionError):
                 return name.upper()
     return PREFIX

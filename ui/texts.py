@@ -351,6 +351,10 @@ TEXTS: dict[str, tuple[str, str]] = {
         "{model} 不支持指令，此处其他模型也不支持。",
     ),
     # the rerank tab: code
+    "rerank.code_query_picture": (
+        'The picture of your query is left out: send as "query" an object with an "image", base64.',
+        '此处省略了查询图片：请将 "query" 设为带有 base64 编码 "image" 的对象。',
+    ),
     "rerank.code_left_out.one": (
         "{count} document is left out here to keep this short; put it in.",
         "为保持简短，此处省略了 {count} 篇文档，请自行补上。",
@@ -361,6 +365,10 @@ TEXTS: dict[str, tuple[str, str]] = {
     ),
     "rerank.python": ("Python, standard library only", "Python，仅用标准库"),
     # the rerank tab: what to fix
+    "rerank.one_query_picture": (
+        "Put in one picture as the query, not {found}",
+        "请只放入一张图片作为查询，而不是 {found} 张",
+    ),
     "rerank.no_query": ("Enter a query", "请输入查询"),
     "rerank.no_documents": (
         "Enter at least one document, or add a picture",

@@ -25,7 +25,7 @@ class Engine(Protocol[In, Out]):
     """
     One loaded model. `run` may be called from as many threads at once as its `Model.threads`
     says; `tokens` from any thread at any time. An engine that learns at load where it runs may
-    have `threads` and `runs_on` ("CPU", "GPU"); they go before its Model's.
+    have `threads` and `device` ("CPU", "GPU"); they go before its Model's.
     """
 
     model: str
@@ -48,8 +48,8 @@ class Capabilities:
     """
     What the loaded model can serve; a control that it lacks is disabled and says who can.
 
-    An engine that learns at load what it can do on this machine has a `capabilities` attribute;
-    it goes before its Model's.
+    An engine that learns at load what it can do on this machine has a `capabilities` attribute,
+    and one that learns where it runs a `device`, "CPU" or "GPU"; they go before its Model's.
     """
 
     instruction: bool = False

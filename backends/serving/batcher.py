@@ -343,7 +343,8 @@ class Batcher:
         began = time.monotonic()
         outcomes = run_apart(partial(self._attempt, slot), batch)
         seconds = max(time.monotonic() - began, 1e-6)
-        blamed = [o for o in outcomes if isinstance(o, Exception) and not isinstance(o, BadInput)]
+        theirs = BadInput | Overloaded  # a caller's fault, or nobody's
+        blamed = [o for o in outcomes if isinstance(o, Exception) and not isinstance(o, theirs)]
         if blamed:
             self._metrics.failed()
             log.error("engine failed", extra=self._facts(slot, batch), exc_info=blamed[0])

