@@ -6,8 +6,6 @@ intent in the audit, the record (the truth changes first), the roll, the outcome
 cannot be loaded puts the old one's name back into the record. Every swap ends in a receipt.
 """
 
-import asyncio
-import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -19,12 +17,11 @@ from backends.errors import BadInput, Conflict, NotFound, QuartetError, Unavaila
 from backends.families import Family
 from backends.identity import Principal, Role
 from backends.ops.audit import Audit
+from backends.ops.changes import Change, Changes
 from backends.ops.cluster import Cluster, Ref, Workload
 from backends.ops.figures import Counts, read_counts
 from backends.serving.record import ModelRecord
-from backends.telemetry import Instruments, request_id
-
-log = logging.getLogger(__name__)
+from backends.telemetry import Instruments
 
 Sentence = tuple[str, str]
 """English, Chinese."""
@@ -123,11 +120,10 @@ class Swaps:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._cluster = cluster
-        self._audit = audit
+        self._changes = Changes(audit)
         self._registry = instruments.registry
         self._families = families
         self._clock = clock
-        self._running: set[asyncio.Task[Receipt]] = set()
 
     async def apply(
         self, plan: Plan, *, reason: str, who: Principal, agreed: bool = False
@@ -151,24 +147,23 @@ class Swaps:
                 zh=f"请确认您已阅读 {plan.model} 的许可证与适用地区，并有权在此使用。",
                 field="agreed",
             )
-        task = asyncio.create_task(self._audited(plan, reason, who))
-        self._running.add(task)
-        task.add_done_callback(self._ended)
-        return await asyncio.shield(task)
+        return await self._changes.make(
+            Change(
+                who,
+                Role.SWAPPER,
+                f"{plan.ref.context}/{plan.ref.name}",
+                f"{plan.before.model}, revision {plan.before.revision}",
+                f"{plan.model}, revision {plan.before.revision + 1}",
+                reason,
+            ),
+            lambda: self._carry_out(plan, reason, who),
+            lambda receipt: f"undone: {receipt.undone}" if receipt.undone else "done",
+        )
 
     async def undo(self, ref: Ref, *, seen: int, who: Principal) -> Receipt:
         """Go back to the model before revision `seen`; Conflict if that no longer stands."""
-        reading = await self._cluster.workloads()
-        workload = next((w for w in reading.value if w.ref == ref), None)
-        if workload is None:
-            raise NotFound(f"There is no service {ref.name}.", zh=f"没有名为 {ref.name} 的服务。")
-        if workload.record.revision != seen:
-            raise Conflict(
-                f"{ref.name} was changed meanwhile: now {workload.record.model}, "
-                f"revision {workload.record.revision}. Review again.",
-                zh=f"{ref.name} 已被更改：现在是 {workload.record.model}，"
-                f"修订 {workload.record.revision}。请重新查看。",
-            )
+        workload = await self.find(ref)
+        _must_stand(workload, seen)
         plan = previous(workload, self._families)
         reason = f"Undo of revision {seen}"
         return await self.apply(plan, reason=reason, who=who, agreed=True)  # it ran here before
@@ -177,36 +172,23 @@ class Swaps:
         """End a download; the swap that waits for it puts the old model's name back."""
         await self._cluster.stop_loading(ref, f"{who.subject} stopped the download")
 
+    async def plan(self, ref: Ref, model: str, *, seen: int | None = None) -> Plan:
+        """`review` of what is there now; Conflict if that is no longer revision `seen`."""
+        workload = await self.find(ref)
+        if seen is not None:
+            _must_stand(workload, seen)
+        return review(workload, model, self._families)
+
+    async def find(self, ref: Ref) -> Workload:
+        """The workload as it is now. Raises NotFound."""
+        for workload in (await self._cluster.workloads()).value:
+            if workload.ref == ref:
+                return workload
+        raise NotFound(f"There is no service {ref.name}.", zh=f"没有名为 {ref.name} 的服务。")
+
     async def close(self) -> None:
         """Stop what runs and write down that it was interrupted; before the audit is closed."""
-        running = list(self._running)
-        for task in running:
-            task.cancel()
-        await asyncio.gather(*running, return_exceptions=True)
-
-    async def _audited(self, plan: Plan, reason: str, who: Principal) -> Receipt:
-        name = f"{plan.ref.context}/{plan.ref.name}"
-        change = await asyncio.to_thread(
-            self._audit.intent,
-            user=who.subject,
-            role=Role.SWAPPER,
-            object=name,
-            before=f"{plan.before.model}, revision {plan.before.revision}",
-            after=f"{plan.model}, revision {plan.before.revision + 1}",
-            reason=reason,
-            request_id=request_id.get(),
-        )
-        outcome = "interrupted: the portal stopped; the record names what starts next"
-        try:
-            receipt = await self._carry_out(plan, reason, who)
-            outcome = f"undone: {receipt.undone}" if receipt.undone else "done"
-        except QuartetError as error:
-            outcome = f"{'refused' if isinstance(error, Conflict) else 'failed'}: {error.text}"
-            raise
-        finally:
-            await asyncio.to_thread(self._audit.outcome, change, outcome)
-            log.info("changed", extra={"object": name, "user": who.subject, "outcome": outcome})
-        return receipt
+        await self._changes.close()
 
     async def _carry_out(self, plan: Plan, reason: str, who: Principal) -> Receipt:
         begun, counts = self._clock(), self._counts(plan.ref)
@@ -250,11 +232,15 @@ class Swaps:
     def _counts(self, ref: Ref) -> Counts:
         return read_counts(self._registry).get(ref.name, Counts())
 
-    def _ended(self, task: asyncio.Task[Receipt]) -> None:
-        self._running.discard(task)
-        error = None if task.cancelled() else task.exception()
-        if error is not None and not isinstance(error, QuartetError):
-            log.error("swap failed", exc_info=error)  # the page that asked may have left
+
+def _must_stand(workload: Workload, seen: int) -> None:
+    name, record = workload.ref.name, workload.record
+    if record.revision != seen:
+        raise Conflict(
+            f"{name} was changed meanwhile: now {record.model}, revision {record.revision}. "
+            "Review again.",
+            zh=f"{name} 已被更改：现在是 {record.model}，修订 {record.revision}。请重新查看。",
+        )
 
 
 def _next(now: ModelRecord, model: str, earlier: str, who: Principal) -> ModelRecord:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from backends.errors import Conflict
+from backends.errors import Conflict, JobsError
 from backends.families import FAMILIES
 from backends.identity import Role
 from backends.ops.audit import Chain, Line
@@ -288,11 +288,16 @@ class Looked:
         self.cluster = SimpleNamespace(workloads=self._workloads)
         self.metrics = SimpleNamespace(series=self._series)
         self.audit = SimpleNamespace(lines=lambda limit: [LINE], verify=lambda: Chain(2))
+        self.oversight = SimpleNamespace(jobs=self._jobs)
+        self.permits = SimpleNamespace(all_keys=tuple, all_accounts=tuple)
 
     async def _workloads(self) -> Reading[Sequence[Workload]]:
         self.looks += 1
         await self.gate.wait()
         return Reading((WORKLOAD,), NOW)
+
+    async def _jobs(self) -> Sequence[Any]:
+        return ("a job",)
 
     async def _series(self, name: str, minutes: int) -> Reading[Sequence[Series]]:
         return Reading((), NOW)
@@ -344,3 +349,14 @@ async def test_a_look_that_fails_is_not_kept() -> None:
         await snapshot.view()
     portal.cluster.workloads = portal._workloads
     assert (await snapshot.view()).chain.lines == 2
+
+
+async def test_jobs_that_cannot_be_read_are_said_and_the_rest_of_admin_is_there() -> None:
+    portal: Any = Looked()
+    snapshot = Snapshot(portal, clock=lambda: 0.0)
+    assert (await snapshot.view()).jobs == ("a job",)
+    snapshot.forget()
+    portal.oversight.jobs = lambda: (_ for _ in ()).throw(JobsError("The disk is <full>."))
+    found = await snapshot.view()
+    assert found.jobs == ()
+    assert "The disk is &lt;full&gt;." in fleet.overview(replace(found, figures=figures()))

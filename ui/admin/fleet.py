@@ -39,7 +39,7 @@ def stamp(view: View, every: int) -> str:
 
 def overview(view: View) -> str:
     """Warnings, tiles and cards, as HTML."""
-    warnings = [note("mid", escape(text)) for text in view.workloads.warnings]
+    warnings = [note("mid", escape(text)) for text in (*view.workloads.warnings, *view.warnings)]
     age = view.at - min(reading.at for reading in view.figures.values())
     if age > _OLD_FIGURES:
         warnings.append(note("mid", say("admin.old_figures", seconds=round(age))))
