@@ -41,6 +41,31 @@ def native() -> Translator:
     return shared()
 
 
+def test_it_serves_when_the_thread_that_asked_for_it_has_ended() -> None:
+    """In a process of its own: the library would end this one."""
+    code = """
+        import threading
+        from backends.engines.translate import SAMPLE
+        from backends.engines.translate.embedded import load
+
+        def use():
+            engine = load()
+            answers.append(len(engine.run(SAMPLE, lambda index, part: True)))
+            engine.close()
+
+        answers = []
+        for _ in range(3):
+            thread = threading.Thread(target=use)
+            thread.start()
+            thread.join()
+        assert answers == [2, 2, 2]
+    """
+    ran = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code)], cwd=ROOT, capture_output=True, timeout=120
+    )
+    assert ran.returncode == 0, ran.stderr
+
+
 @pytest.fixture(scope="module")
 def engine(native: Translator) -> Iterator[FastTranslate]:
     """The engine as it is where Apertium is absent."""

