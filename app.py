@@ -48,7 +48,7 @@ from backends.identity.commands import (  # noqa: E402
     run_key_command,
 )
 from backends.routes.answers import add_error_answers, add_unknown_routes  # noqa: E402
-from backends.routes.described import tell_only_our_errors  # noqa: E402
+from backends.routes.described import tell_of_keys, tell_only_our_errors  # noqa: E402
 from backends.routes.dialects import DIALECTS  # noqa: E402
 from backends.routes.dialects.dialect import Dialect  # noqa: E402
 from backends.routes.gate import RATE_HEADERS, Gate  # noqa: E402
@@ -145,6 +145,7 @@ class Parts:
         )
         add_error_answers(app)
         tell_only_our_errors(app)
+        tell_of_keys(app, self.settings.access.anonymous)
         watchdog = Watchdog(self.settings.watchdog)
         add_health_routes(app, self.services, self.instruments, self.lifecycle, watchdog)
         add_internal_routes(app, self.services, self.records, self.settings, self.lifecycle)

@@ -63,6 +63,13 @@ TIMEOUT = {
     "schema": {"type": "number", "exclusiveMinimum": 0},
 }
 
+_KEY = "ApiKey"
+_SCHEME = {
+    "type": "http",
+    "scheme": "bearer",
+    "description": "An API key (qk_…), or the token of a job (qj_…). A sign-in to Admin does too.",
+}
+
 
 def errors(*kinds: type[QuartetError], wording: Wording = PLAIN) -> Answers:
     """The answers of a route that may fail in these ways. The first of a status describes it."""
@@ -97,6 +104,26 @@ def schema_of(model: type[BaseModel]) -> dict[str, Any]:
 
     written: dict[str, Any] = whole(schema)
     return written
+
+
+def tell_of_keys(app: FastAPI, anonymous: bool) -> None:
+    """
+    Each route for programs says that it takes an API key, which gives /docs its button Authorize.
+    With `anonymous` a key may be left out; Admin's routes always want one, or a sign-in.
+    """
+    made: Callable[[], dict[str, Any]] = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        described = made()
+        described.setdefault("components", {})["securitySchemes"] = {_KEY: _SCHEME}
+        for path in described.get("paths", {}).values():
+            for operation in path.values():
+                if str(Denied.status) in operation["responses"]:
+                    is_free = anonymous and "admin" not in operation["tags"]
+                    operation["security"] = [{_KEY: []}, *([{}] if is_free else [])]
+        return described
+
+    app.openapi = openapi  # type: ignore[method-assign]
 
 
 def tell_only_our_errors(app: FastAPI) -> None:

@@ -56,7 +56,10 @@ def add_health_routes(
         return json_response({"status": word})
 
     replace: dict[int | str, dict[str, Any]] = {
-        503: {"description": "Replace this process; the reason says why."}
+        503: {
+            "description": "Replace this process; the reason says why.",
+            "content": {"application/json": {}},
+        }
     }
 
     @app.get("/healthz", tags=["probes"], responses=replace)

@@ -8,10 +8,10 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
-from app import build_service
+from app import build_portal, build_service
 from backends.families import FAMILIES
 from backends.routes.described import tell_only_our_errors
-from backends.settings import Settings
+from backends.settings import Access, Settings
 from tests import running
 
 
@@ -47,9 +47,32 @@ def test_every_error_that_is_described_has_our_body(document: dict[str, Any]) ->
     for path, operations in document["paths"].items():
         for operation in operations.values():
             for status, answer in operation["responses"].items():
-                if status.startswith(("4", "5")) and path != "/readyz":
+                if status.startswith(("4", "5")) and operation["tags"] != ["probes"]:
                     schema = answer["content"]["application/json"]["schema"]
                     assert schema == {"$ref": "#/components/schemas/ErrorAnswer"}, (path, status)
+
+
+def test_every_route_of_a_family_takes_an_api_key_and_no_other_does(
+    document: dict[str, Any],
+) -> None:
+    scheme = document["components"]["securitySchemes"]["ApiKey"]
+    assert (scheme["type"], scheme["scheme"]) == ("http", "bearer")  # what Authorize asks for
+    for path, operations in document["paths"].items():
+        for operation in operations.values():
+            is_probe = operation["tags"] == ["probes"]
+            assert operation.get("security") == (None if is_probe else [{"ApiKey": []}, {}]), path
+
+
+async def test_a_key_is_needed_in_admin_and_everywhere_once_nobody_is_served_without(
+    tmp_path: Path,
+) -> None:
+    needed = [{"ApiKey": []}]
+    open_to_all = build_portal(Settings(state_dir=tmp_path / "open"))[0].openapi()["paths"]
+    assert open_to_all["/v1/admin/keys"]["get"]["security"] == needed
+    assert open_to_all["/v1/fusion/jobs"]["get"]["security"] == [*needed, {}]
+    settings = Settings(state_dir=tmp_path / "closed", access=Access(anonymous=False))
+    closed = build_service(settings, "rerank")[0].openapi()["paths"]
+    assert closed["/v1/rerank"]["post"]["security"] == needed
 
 
 def test_an_error_that_our_routes_never_give_is_not_described() -> None:
