@@ -4,6 +4,7 @@ The one entry: builds every part once and hands them down; SIGTERM closes every 
     python app.py                       the whole portal in one process
     python app.py --serve rerank        one service, HTTP only; Gradio is never imported
     python app.py account add NAME      a local account for Admin; `remove NAME` ends it
+    python app.py key make NAME …       an API key for a program; `list` and `revoke ID` too
     python app.py audit verify          walks the audit's chain of hashes
 """
 
@@ -41,8 +42,10 @@ from starlette.middleware.gzip import GZipMiddleware  # noqa: E402
 
 from backends.errors import QuartetError  # noqa: E402
 from backends.families import FAMILIES, Family  # noqa: E402
-from backends.identity import Accounts, Identity, Role  # noqa: E402
+from backends.identity import Access, Accounts, Identity, Keys, Role  # noqa: E402
+from backends.identity.commands import add_key_commands, run_key_command  # noqa: E402
 from backends.routes.answers import add_error_answers, add_unknown_routes  # noqa: E402
+from backends.routes.gate import RATE_HEADERS, Gate  # noqa: E402
 from backends.routes.health import add_health_routes, add_internal_routes  # noqa: E402
 from backends.routes.jobs import add_faces_route  # noqa: E402
 from backends.routes.lifecycle import Lifecycle  # noqa: E402
@@ -73,6 +76,8 @@ class Parts:
             for name, family in families.items()
         }
         self.lifecycle = Lifecycle(self.services, settings.server.drain_seconds)
+        self.keys = Keys(settings.state_dir / "keys.json")
+        self.access = Access(settings.access, self.keys, settings.state_dir)
 
     def fusion_jobs(self) -> "EmbeddedJobs | None":
         """Jobs over this process's fusion, if it is served here."""
@@ -99,6 +104,7 @@ class Parts:
                 await service.start()
             yield
             await asyncio.gather(*(service.close() for service in self.services.values()))
+            self.access.close()
 
         app: FastAPI = FastAPIOffline(
             title="Quartet",
@@ -121,13 +127,22 @@ class Parts:
         """What comes after every route: the middleware, outermost last."""
         add_unknown_routes(app)
         server = self.settings.server
+        app.add_middleware(
+            Gate, access=self.access, families=self.services, instruments=self.instruments
+        )
         app.add_middleware(GZipMiddleware, minimum_size=1024, compresslevel=5)
         app.add_middleware(
             CORSMiddleware,  # always there: without it Gradio would reflect any origin
             allow_origins=server.cors_origins,
             allow_methods=["*"],
             allow_headers=["*"],
-            expose_headers=["x-model", "x-model-revision", "x-request-id", "retry-after"],
+            expose_headers=[
+                "x-model",
+                "x-model-revision",
+                "x-request-id",
+                "retry-after",
+                *RATE_HEADERS,
+            ],
         )
         app.add_middleware(Skin, server=server, lifecycle=self.lifecycle, identity=identity)
 
@@ -159,7 +174,7 @@ def build_portal(
     from ui.pages import mount
 
     parts = Parts(settings, families)
-    identity = Identity(settings.identity, settings.state_dir, announce=announce)
+    identity = Identity(settings.identity, settings.state_dir, parts.keys, announce=announce)
     visitors = Visitors(settings.state_dir)
     jobs = parts.fusion_jobs()
     audit = Audit(settings.state_dir / "audit.jsonl")
@@ -171,6 +186,7 @@ def build_portal(
         services=parts.services,
         instruments=parts.instruments,
         identity=identity,
+        access=parts.access,
         cluster=cluster,
         metrics=metrics,
         audit=audit,
@@ -348,6 +364,7 @@ def parser() -> argparse.ArgumentParser:
     add.add_argument(
         "--role", action="append", choices=[role.value for role in Role], required=True
     )
+    add_key_commands(commands)
     audit = commands.add_parser("audit", help="the record of every change")
     audit.add_subparsers(dest="action", required=True).add_parser("verify")
     return top
@@ -366,6 +383,8 @@ def main() -> None:
                 add_account(settings, asked.name, asked.role)
             else:
                 remove_account(settings, asked.name)
+        elif asked.command == "key":
+            run_key_command(asked, settings.state_dir)
         elif asked.command == "audit":
             verify_audit(settings)
         else:

@@ -9,6 +9,7 @@ QuartetError             on purpose; the text is for the person reading it
 ├── NotFound        404  no such job, model or service
 ├── Conflict        409  true request, wrong moment
 ├── Overloaded      429  with Retry-After
+│   └── RateLimited      this caller asked too often; the service may be idle
 └── Unavailable     503
     ├── TimedOut    504
     ├── ModelLoadError   the old model still serves, and the text says so
@@ -73,6 +74,10 @@ class Conflict(QuartetError):
 
 class Overloaded(QuartetError):
     status = 429
+
+
+class RateLimited(Overloaded):
+    pass
 
 
 class Unavailable(QuartetError):

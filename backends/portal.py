@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from backends.families import Family
-from backends.identity import Identity
+from backends.identity import Access, Identity
 from backends.jobs import Jobs
 from backends.jobs.owners import Visitors
 from backends.ops.audit import Audit
@@ -22,6 +22,7 @@ class Portal:
     services: Mapping[str, ModelService]
     instruments: Instruments
     identity: Identity
+    access: Access
     cluster: Cluster
     metrics: Metrics
     audit: Audit

@@ -96,6 +96,27 @@ class Identity(Group):
     )
 
 
+class Access(Group):
+    anonymous: bool = Field(
+        True, description="Whether those without an API key or a sign-in are served at all."
+    )
+    anonymous_per_minute: int = Field(
+        0,
+        ge=0,
+        description="Requests a minute of an address without key or sign-in; 0 sets no limit.",
+    )
+    key_per_minute: int = Field(
+        0,
+        ge=0,
+        description="Requests a minute of an API key that has no limit of its own; 0 sets none.",
+    )
+    key_per_day: int = Field(
+        0,
+        ge=0,
+        description="Requests a day of an API key that has no limit of its own; 0 sets none.",
+    )
+
+
 class Internal(Group):
     token: SecretStr = Field(
         SecretStr(""),
@@ -184,12 +205,13 @@ class Settings(BaseSettings):
     )
 
     state_dir: Path = Field(
-        Path("state"), description="Folder of what must survive: audit, records, accounts."
+        Path("state"), description="Folder of what must survive: audit, records, accounts, keys."
     )
     server: Server = Server()
     limits: Limits = Limits()
     batching: Batching = Batching()
     identity: Identity = Identity()
+    access: Access = Access()
     internal: Internal = Internal()
     models: Models = Models()
     rerank: Rerank = Rerank()

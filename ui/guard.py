@@ -19,7 +19,7 @@ from typing import Any, ParamSpec, TypeVar
 import gradio as gr
 
 from backends.errors import BadInput, Denied, QuartetError, SignInNeeded
-from backends.identity import COOKIE, Ask, Principal, Role
+from backends.identity import COOKIE, Ask, Caller, Principal, Role
 from backends.portal import Portal
 from backends.serving import Answer
 from backends.telemetry import new_request_id, request_id
@@ -58,9 +58,15 @@ def require(portal: Portal, request: gr.Request, role: Role) -> Principal:
 
 
 def ask(portal: Portal, request: gr.Request) -> Ask:
-    """On whose behalf, and until when: what a service wants to know of this event."""
+    """
+    On whose behalf, and until when: what a service wants to know of this event, which counts
+    towards the limits of its address. Raises SignInNeeded or RateLimited.
+    """
+    who = principal(portal, request)
+    client = request.client
+    portal.access.enter(Caller(who, client.host if client else ""))
     return Ask(
-        principal=principal(portal, request),
+        principal=who,
         deadline=time.monotonic() + portal.settings.limits.deadline_seconds,
         request_id=request_id.get(),
     )
@@ -94,7 +100,7 @@ def guarded(
     def decorate(handler: Callable[P, Awaitable[R]]) -> Callable[P, Awaitable[R]]:
         @functools.wraps(handler)
         async def run(*given: P.args, **named: P.kwargs) -> R:
-            with _translated(), _counted(portal, service):
+            with _translated(), _counted(portal, service, given):
                 return await handler(*given, **named)
 
         return run
@@ -113,7 +119,7 @@ def streamed(
             # Gradio may resume it in another context, so nothing is kept in context variables
             number, facts = new_request_id(), dict[str, Any]()
             with _as_message(number), _tallied(portal, service, facts):
-                facts["request_id"] = number
+                facts.update(_said(portal, given), request_id=number)
                 async for value in handler(*given, **named):
                     yield value
 
@@ -149,6 +155,15 @@ def validator(
     return decorate
 
 
+def _said(portal: Portal, given: Sequence[Any]) -> dict[str, Any]:
+    """What the log may say of the caller; nothing where a handler takes no request."""
+    request = next((value for value in given if isinstance(value, gr.Request)), None)
+    if request is None:
+        return {}
+    who = principal(portal, request)
+    return {"user": who.subject, "tenant": who.tenant}
+
+
 @contextmanager
 def _translated() -> Iterator[None]:
     """Give the event a number of its own, and let no error out that a visitor cannot read."""
@@ -175,12 +190,12 @@ def _as_message(number: str) -> Iterator[None]:
 
 
 @contextmanager
-def _counted(portal: Portal, service: str) -> Iterator[None]:
+def _counted(portal: Portal, service: str, given: Sequence[Any]) -> Iterator[None]:
     """One count, one duration and one line of the log a request; nothing without a service."""
     if not service:
         yield
         return
-    facts: dict[str, Any] = {}
+    facts = _said(portal, given)
     kept = _facts.set(facts)
     try:
         with _tallied(portal, service, facts):

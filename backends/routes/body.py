@@ -6,7 +6,7 @@ urlencoded one is what some clients send instead of JSON.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Coroutine
+from collections.abc import AsyncGenerator, Coroutine, Mapping
 from typing import Any, TypeVar
 from urllib.parse import parse_qsl
 
@@ -45,8 +45,16 @@ async def read_body(request: Request, most: int) -> bytes:
 
 
 async def read_sent(request: Request, most: int) -> Sent:
-    """What the body holds. Large JSON is parsed in a thread, so that probes and streams go on."""
-    body = await read_body(request, most)
+    """
+    What the body holds. Large JSON is parsed in a thread, so that probes and streams go on. Where
+    an API key travels in the body, it is looked at now.
+    """
+    sent = await _read_sent(request, await read_body(request, most))
+    await _visited(request, sent.value)
+    return sent
+
+
+async def _read_sent(request: Request, body: bytes) -> Sent:
     kind = request.headers.get("content-type", "").lower()
     if kind.startswith("multipart/form-data"):
         return await _read_form(request, body)
@@ -58,7 +66,14 @@ async def read_query(request: Request) -> dict[str, str]:
     """A GET's parameters. Some clients send them as a form, in a body."""
     body = await read_body(request, LARGE)
     fields = parse_qsl(body.decode("utf-8", "replace"), max_num_fields=_MOST_FIELDS)
+    await _visited(request, dict(fields))
     return {**dict(fields), **request.query_params}
+
+
+async def _visited(request: Request, fields: Mapping[str, Any]) -> None:
+    visit = getattr(request.state, "visit", None)
+    if visit is not None:
+        await visit.read(fields)
 
 
 def _is_urlencoded(kind: str, body: bytes) -> bool:

@@ -52,7 +52,7 @@ def add_lookup(app: FastAPI, lookup: Lookup, facts: FactsOf) -> None:
 def add_reading(app: FastAPI, reading: Reading, facts: FactsOf, instruments: Instruments) -> None:
     async def tell(request: Request) -> Response:
         request.state.wording = reading.wording
-        tally = Tally(facts.service.name, instruments)
+        tally = Tally(facts.service.name, instruments, request)
         try:
             sent = await read_sent(request, facts.settings.limits.body_bytes)
             value = await asyncio.to_thread(reading.tell, sent, await facts({}))

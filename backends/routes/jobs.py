@@ -41,7 +41,7 @@ def add_faces_route(
 
     async def faces(request: Request) -> Response:
         """The faces of a picture, the largest first, with the reason where one cannot be used."""
-        tally = Tally(service.name, instruments)
+        tally = Tally(service.name, instruments, request)
         try:
             service.admit()
             sent = await read_sent(request, limits.body_bytes)
@@ -106,7 +106,7 @@ class _Desk:
 
     async def submit(self, request: Request) -> Response:
         """Check, record, answer 202 with the job; `token` is there if nothing else is proof."""
-        tally = Tally(self._service.name, self._instruments)
+        tally = Tally(self._service.name, self._instruments, request)
         try:
             self._service.admit()
             limits = self._settings.limits

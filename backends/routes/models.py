@@ -14,7 +14,7 @@ from fastapi import FastAPI
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
-from backends.errors import BadInput, Overloaded, TimedOut, Unavailable
+from backends.errors import BadInput, Denied, Overloaded, SignInNeeded, TimedOut, Unavailable
 from backends.families import Family
 from backends.identity import Ask
 from backends.routes.answers import json_response
@@ -82,7 +82,7 @@ class _Route:
 
     async def answer(self, request: Request) -> Response:
         request.state.wording = self._wording
-        tally = Tally(self._service.name, self._instruments)
+        tally = Tally(self._service.name, self._instruments, request)
         try:
             self._service.admit()
             question = await self._read(await read_sent(request, self._limits.body_bytes))
@@ -169,6 +169,8 @@ def _request_body(shape: Shape) -> dict[str, Any]:
 
 def _responses(dialect: Dialect) -> dict[int | str, dict[str, Any]]:
     said = {
+        SignInNeeded: "An API key is wrong, or needed and missing.",
+        Denied: "The API key lacks a scope.",
         BadInput: "Something in the request is wrong; the sentence names the field.",
         Overloaded: "Busy: Retry-After says when to come back.",
         Unavailable: "The model cannot serve now.",

@@ -20,6 +20,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from backends.errors import BadInput, Denied, QuartetError, SignInNeeded
 from backends.identity import ANONYMOUS, COOKIE, Identity, Role
 from backends.routes.answers import error_response
+from backends.routes.paths import below_root
 from backends.settings import Settings
 from backends.telemetry import request_id
 
@@ -49,7 +50,7 @@ class AdminDoor:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         answer = None
         if scope["type"] == "http":
-            answer = await self._answer(_place(scope), Request(scope, receive))
+            answer = await self._answer(below_root(scope), Request(scope, receive))
         await (answer or self._app)(scope, receive, send)
 
     async def _answer(self, place: str, request: Request) -> Response | None:
@@ -152,12 +153,6 @@ class Desk:
         )
         status = SignInNeeded.status if error is None else error.status
         return HTMLResponse(text, status_code=status, headers=headers)
-
-
-def _place(scope: Scope) -> str:
-    """The path below our sub-path, which a server may say again in the path, or not."""
-    path, root = scope["path"], scope.get("root_path", "")
-    return str(path[len(root) :] if root and path.startswith(f"{root}/") else path)
 
 
 def _to_admin(request: Request, status: int) -> RedirectResponse:

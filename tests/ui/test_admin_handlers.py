@@ -119,6 +119,22 @@ def test_the_page_has_the_handlers_that_this_file_thinks_it_has(served: Served) 
     assert names == LOOKS | {"review_change", "cancel", "swap", "undo"}
 
 
+def test_a_choice_is_answered_before_the_review_that_followed_it(served: Served) -> None:
+    """Or the late answer closes the review again."""
+    turns = {"other_service", "other_model", "review_change", "cancel"}
+    by_name = {named(handler): handler for handler in handlers(served)}
+    order = [by_name[name] for name in sorted(turns)] * 10
+    with served.person("swapper") as swapper:
+        base = f"{served.bare}/gradio_api/queue"
+        events = []
+        for handler in order:
+            body = {"data": handler["data"], "fn_index": handler["id"], "session_hash": "turns"}
+            events.append(swapper.post(f"{base}/join", json=body).json()["event_id"])
+        with swapper.stream("GET", f"{base}/data", params={"session_hash": "turns"}) as lines:
+            told = [json.loads(line[5:]) for line in lines.iter_lines() if line[:5] == "data:"]
+    assert [e["event_id"] for e in told if e["msg"] == "process_completed"] == events
+
+
 def test_no_handler_has_a_public_name(served: Served) -> None:
     assert {handler["api_visibility"] for handler in handlers(served)} == {"private"}
 

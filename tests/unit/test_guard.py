@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -12,11 +12,11 @@ import gradio as gr
 import pytest
 
 from backends.errors import BadInput, Denied, Overloaded, SignInNeeded
-from backends.identity import ANONYMOUS, COOKIE, Identity, Principal, Role
+from backends.identity import ANONYMOUS, COOKIE, Access, Identity, Keys, Principal, Role
 from backends.serving import Answer
 from backends.settings import Settings
 from backends.telemetry import Instruments, request_id
-from ui.guard import ask, guarded, noted, require, validator
+from ui.guard import ask, guarded, noted, require, streamed, validator
 
 VIEWER = Principal("ada", roles=frozenset({Role.VIEWER}), method="account")
 
@@ -25,16 +25,19 @@ VIEWER = Principal("ada", roles=frozenset({Role.VIEWER}), method="account")
 def portal(state_dir: Path) -> Any:
     """As much of a `Portal` as a handler meets; everyone has the roles of the cookie's name."""
     settings = Settings(state_dir=state_dir)
+    keys = Keys(state_dir / "keys.json")
     who = {None: ANONYMOUS, "ada": VIEWER}
     return SimpleNamespace(
         settings=settings,
         instruments=Instruments(),
+        access=Access(settings.access, keys, state_dir),
         identity=SimpleNamespace(principal=who.__getitem__),
     )
 
 
 def request(cookie: str | None = None) -> gr.Request:
-    return gr.Request(cookies={COOKIE: cookie} if cookie else {})
+    client = SimpleNamespace(host="192.0.2.1")
+    return gr.Request(cookies={COOKIE: cookie} if cookie else {}, client=client)
 
 
 def fails_with(error: BaseException) -> Callable[[], Awaitable[None]]:
@@ -222,6 +225,55 @@ async def test_an_ask_names_its_principal_its_end_and_its_number(portal: Any) ->
     seconds = portal.settings.limits.deadline_seconds
     assert before + seconds <= made.deadline <= time.monotonic() + seconds
     assert (made.principal, made.request_id) == (VIEWER, number)
+
+
+async def test_a_visitor_is_limited_by_address_and_whoever_signed_in_is_not(
+    portal: Any, state_dir: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    group = portal.settings.access.model_copy(update={"anonymous_per_minute": 2})
+    portal.access = Access(group, Keys(state_dir / "keys.json"), state_dir)
+
+    @guarded(portal, "rerank")
+    async def handler(request: gr.Request) -> Any:
+        return ask(portal, request)
+
+    with caplog.at_level(logging.INFO):
+        for _ in range(2):
+            await handler(request())
+        with pytest.raises(gr.Error, match=r"may ask 2 times a minute\. Try again in .* / 未登录"):
+            await handler(request())
+        for _ in range(3):
+            await handler(request("ada"))
+    assert counted(portal) == {("rerank", "ok"): 5, ("rerank", "RateLimited"): 1}
+    assert [record.__dict__["user"] for record in caplog.records] == ["anonymous"] * 3 + ["ada"] * 3
+    assert {record.__dict__["tenant"] for record in caplog.records} == {"anonymous", "default"}
+
+
+async def test_where_nobody_may_be_nameless_a_visitor_is_asked_to_sign_in(
+    portal: Any, state_dir: Path
+) -> None:
+    group = portal.settings.access.model_copy(update={"anonymous": False})
+    portal.access = Access(group, Keys(state_dir / "keys.json"), state_dir)
+
+    @guarded(portal, "rerank")
+    async def handler(request: gr.Request) -> Any:
+        return ask(portal, request)
+
+    with pytest.raises(gr.Error, match="or sign in"):
+        await handler(request())
+    assert (await handler(request("ada"))).principal == VIEWER
+
+
+async def test_the_log_says_who_asked_for_a_stream(
+    portal: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    @streamed(portal, "translate")
+    async def handler(text: str, request: gr.Request) -> AsyncIterator[str]:
+        yield text
+
+    with caplog.at_level(logging.INFO):
+        assert [part async for part in handler("Good day", request("ada"))] == ["Good day"]
+    assert [record.__dict__["user"] for record in caplog.records] == ["ada"]
 
 
 def test_faults_become_messages_on_their_fields() -> None:

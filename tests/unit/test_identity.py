@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from backends import identity, settings
+from backends import settings
 from backends.errors import BadInput, NotFound, Overloaded, QuartetError, SignInNeeded
-from backends.identity import ANONYMOUS, Accounts, Argon2, Identity, Role
+from backends.identity import ANONYMOUS, Accounts, Argon2, Identity, Role, sessions, tries
 
 PASSWORD = "correct horse battery"
 HERE = "192.0.2.1"
@@ -224,7 +224,7 @@ async def test_the_session_itself_is_not_kept_only_its_hash(desk: Desk) -> None:
 async def test_past_the_most_sessions_the_oldest_leaves(desk: Desk) -> None:
     desk.account("ada")
     first = await desk.identity.sign_in("ada", PASSWORD, HERE)
-    for _ in range(identity._SESSIONS):
+    for _ in range(sessions._SESSIONS):
         last = await desk.identity.sign_in("ada", PASSWORD, HERE)
     assert desk.identity.principal(first) is ANONYMOUS
     assert desk.identity.principal(last).subject == "ada"
@@ -387,9 +387,9 @@ async def test_an_ipv6_network_counts_as_one_address(
 
 async def test_the_memory_for_wrong_tries_is_bounded(desk: Desk) -> None:
     desk.account("ada")
-    for number in range(identity._KEYS):
+    for number in range(tries._KEYS):
         await desk.wrong(f"n{number}", f"10.{number >> 16}.{number >> 8 & 255}.{number & 255}")
-    assert len(desk.identity._tries._tries) == identity._KEYS
+    assert len(desk.identity._tries._tries) == tries._KEYS
 
 
 async def test_two_hashes_run_at_once_at_most(desk: Desk) -> None:

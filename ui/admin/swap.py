@@ -59,6 +59,9 @@ class Card:
         return [self.panel, self.change, self.plan]
 
 
+IN_TURN: dict[str, Any] = {**QUIET, "concurrency_limit": 1, "concurrency_id": "swap-card"}
+"""One after the other: a choice that is answered late must not close the review that followed."""
+
 NOTHING_UNDER_REVIEW = (gr.update(visible=False), "", None)
 
 
@@ -166,11 +169,11 @@ def _wire_review(portal: Portal, snapshot: Snapshot, card: Card) -> None:
         return *NOTHING_UNDER_REVIEW, ""
 
     chosen, closed = [card.service, card.model], [*card.under_review(), card.message]
-    card.service.input(other_service, card.service, [*card.looked_at(), *closed], **QUIET)
-    card.model.input(other_model, chosen, [card.about, *closed], **QUIET)
-    opened = card.review.click(review_change, chosen, closed, **QUIET)
+    card.service.input(other_service, card.service, [*card.looked_at(), *closed], **IN_TURN)
+    card.model.input(other_model, chosen, [card.about, *closed], **IN_TURN)
+    opened = card.review.click(review_change, chosen, closed, **IN_TURN)
     opened.then(None, js=_start_over("#swap-panel .q-change, #swap-message .q-note"))
-    left = card.cancel.click(cancel, None, closed, **QUIET)
+    left = card.cancel.click(cancel, None, closed, **IN_TURN)
     left.then(None, js=_start_over("#swap-review"))
 
 

@@ -1,6 +1,6 @@
 """
 What a way of asking is: a `Dialect` asks the model, a `Reading` is answered by reading what was
-sent, a `Lookup` tells what is there.
+sent, a `Lookup` tells what is there. `key_field` is where in the body its clients send an API key.
 """
 
 from collections.abc import Callable, Mapping
@@ -25,6 +25,7 @@ class Dialect:
     paths: tuple[str, ...]
     shape: Shape
     wording: Wording = PLAIN
+    key_field: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +49,7 @@ class Reading:
     response: type[BaseModel]
     tell: Callable[[Sent, Facts], Any]
     wording: Wording = PLAIN
+    key_field: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,3 +60,4 @@ class Lookup:
     path: str
     tell: Callable[[Facts], Any]
     wording: Wording = PLAIN
+    key_field: str = ""

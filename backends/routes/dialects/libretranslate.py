@@ -40,6 +40,7 @@ class LibreRequest(BaseModel):
     target: str = Field(description="Code of the language to translate into.")
     format: Literal["text", "html"] | None = None
     alternatives: int | str | None = Field(None, description="There are none.")
+    api_key: str | None = Field(None, description="An API key, if one is needed.")
 
 
 class DetectedLanguage(BaseModel):
@@ -130,7 +131,8 @@ def languages(facts: Facts) -> list[dict[str, Any]]:
     ]
 
 
-DIALECT = Dialect("Translate: LibreTranslate", ("/translate",), LibreShape(), WORDING)
+KEY = "api_key"
+DIALECT = Dialect("Translate: LibreTranslate", ("/translate",), LibreShape(), WORDING, KEY)
 READING = Reading(
     "Find a text's language: LibreTranslate",
     "/detect",
@@ -138,5 +140,6 @@ READING = Reading(
     DetectResponse,
     detected,
     WORDING,
+    KEY,
 )
-LOOKUP = Lookup("Languages: LibreTranslate", "/languages", languages, WORDING)
+LOOKUP = Lookup("Languages: LibreTranslate", "/languages", languages, WORDING, KEY)
