@@ -11,6 +11,7 @@ from enum import StrEnum
 from typing import Any, Protocol
 
 from backends.engines import Capabilities
+from backends.engines.picture import Note
 from backends.identity import Ask
 from backends.serving.record import ModelRecord
 
@@ -49,7 +50,10 @@ class Answer(Sequence[Any]):
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """A service as it is now. `loading` names a model on its way beside the one that serves."""
+    """
+    A service as it is now. `loading` names a model on its way beside the one that serves;
+    `remarks` are what the engine says of itself: its files, or a GPU that it does not get.
+    """
 
     service: str
     state: State
@@ -64,6 +68,7 @@ class Status:
     in_flight: int = 0
     predicted_wait: float = 0.0
     breaker: str = "closed"
+    remarks: tuple[Note, ...] = ()
 
     @property
     def is_ready(self) -> bool:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from backends.engines import Capabilities, Engine, Model
+from backends.engines.picture import Note
 from backends.identity import Ask
 from backends.serving import Answer
 
@@ -38,6 +39,18 @@ class Slot:
     def capabilities(self) -> Capabilities:
         """The engine's own, if it learnt them at load; else its model's."""
         own: Capabilities = getattr(self.engine, "capabilities", self.model.capabilities)
+        return own
+
+    @property
+    def device(self) -> str:
+        """Where the engine runs, if it says so; else where its model is meant to."""
+        own: str = getattr(self.engine, "device", self.model.device)
+        return own
+
+    @property
+    def remarks(self) -> tuple[Note, ...]:
+        """What the engine says of itself on this machine."""
+        own: tuple[Note, ...] = getattr(self.engine, "remarks", ())
         return own
 
     def learn(self, tokens: int, seconds: float) -> None:
