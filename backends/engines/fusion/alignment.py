@@ -37,6 +37,7 @@ ARCFACE_112 = _ARCFACE / 112  # in sides of the square
 ARCFACE_128 = (_ARCFACE + np.array([8, 0])) / 128
 FFHQ_512 = _FFHQ / 512
 
+_OVAL = (0.44, 0.49)  # half axes of a face in a square of ARCFACE_128, ears left out
 _BROWS = 0.28  # height of the brows in a square of ARCFACE_128
 _MOUTH = (0.501, 0.721)
 _LIPS = (0.17, 0.12)  # half axes of an ellipse around them
@@ -109,8 +110,8 @@ def face_region(side: int, mouth: str = "source", forehead: float | None = None)
     """
     at = (np.arange(side) + 0.5) / side
     x, y = np.meshgrid(at, at)
-    radius = ((np.abs(2 * x - 1)) ** 4 + (np.abs(2 * y - 1)) ** 4) ** 0.25
-    part = _faded((0.96 - radius) / 0.26)
+    away = (np.abs(x - 0.5) / _OVAL[0]) ** 3 + (np.abs(y - 0.5) / _OVAL[1]) ** 3
+    part = _faded((1 - np.cbrt(away)) / 0.28)
     if forehead is not None and forehead < 1:
         part *= _faded((y - _BROWS * (1 - forehead) + 0.04) / 0.08)
     if mouth == "target":

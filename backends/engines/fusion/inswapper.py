@@ -20,7 +20,7 @@ from backends.errors import Unavailable
 SIDE = 128
 
 
-class Inswapper:
+class Swapper:
     """Loaded. `swap` may be called from any number of threads at once."""
 
     def __init__(self, network: Network) -> None:

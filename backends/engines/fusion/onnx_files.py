@@ -61,9 +61,9 @@ class Supplied:
             en, zh = ("the published file", "与公开文件一致")
         return Note(
             f"{self.name}: {self.bytes / 1e6:.1f} MB, sha256 {self.sha256}, {en}. "
-            f"Licence: {self.licence.en}.",
+            f"Licence of the published one: {self.licence.en}.",
             f"{self.name}：{self.bytes / 1e6:.1f} MB，sha256 {self.sha256}，{zh}。"
-            f"许可：{self.licence.zh}。",
+            f"公开文件的许可：{self.licence.zh}。",
         )
 
 

@@ -7,6 +7,7 @@ All weights come from a folder that the user fills. What every fusion engine doe
 
 import logging
 from collections.abc import Sequence
+from dataclasses import fields
 from pathlib import Path
 
 import cv2
@@ -31,14 +32,15 @@ from backends.engines.fusion.course import Course, Step, squares
 from backends.engines.fusion.gate import Gate
 from backends.engines.fusion.gfpgan import SIDE as RESTORED
 from backends.engines.fusion.gfpgan import Gfpgan
-from backends.engines.fusion.inswapper import SIDE, Inswapper
-from backends.engines.fusion.onnx_files import Network, Supplied
+from backends.engines.fusion.inswapper import SIDE, Swapper
+from backends.engines.fusion.onnx_files import Network
 from backends.engines.fusion.scrfd import FivePoints, Scrfd
 from backends.engines.picture import Note
 
 log = logging.getLogger(__name__)
 
-_DEFAULT_SHAPE = Blend.__dataclass_fields__["shape"].default
+_UNUSED = {"shape": "脸型", "light": "光线"}  # controls of a blend that do nothing here
+_DEFAULTS = {f.name: f.default for f in fields(Blend)}
 
 
 class InSwapper:
@@ -50,23 +52,12 @@ class InSwapper:
     model = "inswapper"
 
     def __init__(
-        self,
-        networks: Sequence[Network],
-        files: Sequence[Supplied],
-        gate: Gate,
-        group: settings.Inswapper,
-        asked: str = "auto",
+        self, course: Course[FivePoints], networks: Sequence[Network], remarks: tuple[Note, ...]
     ) -> None:
-        """`networks` and `files` are detector, identity, swapper and perhaps the restorer."""
         cv2.setNumThreads(1)  # engine threads are the service's; more only fight for the cores
-        self._identity = ArcFace(networks[1])
-        self._swapper = Inswapper(networks[2])
-        self._restorer = Gfpgan(networks[3]) if len(networks) > 3 else None
-        self._group = group
-        self._course = Course(Scrfd(networks[0]).find, self._paint, gate)
+        self._course = course
         self.device = "GPU" if all(network.on_gpu for network in networks) else "CPU"
-        fallen = onnx_files.fall_back_of(asked, networks)
-        self.remarks = (*([fallen] if fallen else []), *(file.said for file in files))
+        self.remarks = remarks
 
     def tokens(self, item: Blend | Look | Check) -> int:
         return squares(item)
@@ -79,7 +70,23 @@ class InSwapper:
     def close(self) -> None:
         self._course.close()
 
-    def _paint(
+
+class Painter:
+    """The networks that paint; an object of its own, so that they go when their engine goes."""
+
+    def __init__(
+        self,
+        identity: ArcFace,
+        swapper: Swapper,
+        restorer: Gfpgan | None,
+        group: settings.Inswapper,
+    ) -> None:
+        self._identity = identity
+        self._swapper = swapper
+        self._restorer = restorer
+        self._group = group
+
+    def paint(
         self, item: Blend, source: FivePoints, target: FivePoints, step: Step
     ) -> tuple[Pixels, tuple[Note, ...]]:
         picture = item.target.array()
@@ -124,14 +131,11 @@ def _placed(picture: Pixels, region: Floats, box: tuple[int, int, int, int]) -> 
 
 
 def _unused(item: Blend) -> tuple[Note, ...]:
-    """A control that was moved and does nothing here."""
-    if item.shape == _DEFAULT_SHAPE:
-        return ()
-    return (
-        Note(
-            "inswapper has no control of the shape; it was not used.",
-            "inswapper 不支持调整脸型，该设置未生效。",
-        ),
+    """Each control that was moved and does nothing here."""
+    return tuple(
+        Note(f"inswapper does not use {name}.", f"inswapper 不使用{zh}设置。")
+        for name, zh in _UNUSED.items()
+        if getattr(item, name) != _DEFAULTS[name]
     )
 
 
@@ -144,7 +148,12 @@ def load(folder: Path, chosen: settings.Settings) -> InSwapper:
     threads = chosen.batching.engine_threads
     networks = [Network(path, chosen.models.device, threads) for path in paths]
     gate = Gate(chosen.fusion.unsafe_from, chosen.fusion.warn_from)
-    engine = InSwapper(networks, files, gate, chosen.inswapper, chosen.models.device)
+    restoring = Gfpgan(networks[3]) if restorer else None
+    painter = Painter(ArcFace(networks[1]), Swapper(networks[2]), restoring, chosen.inswapper)
+    fallen = onnx_files.fall_back_of(chosen.models.device, networks)
+    remarks = (*([fallen] if fallen else []), *(file.said for file in files))
+    course = Course(Scrfd(networks[0]).find, painter.paint, gate)
+    engine = InSwapper(course, networks, remarks)
     for remark in engine.remarks:
         log.info("supplied weights", extra={"model": engine.model, "detail": remark.en})
     return engine
