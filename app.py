@@ -45,39 +45,63 @@ from backends.families import FAMILIES, Family  # noqa: E402
 from backends.identity import Access, Accounts, Identity, Keys, Role  # noqa: E402
 from backends.identity.commands import add_key_commands, run_key_command  # noqa: E402
 from backends.routes.answers import add_error_answers, add_unknown_routes  # noqa: E402
+from backends.routes.described import tell_only_our_errors  # noqa: E402
+from backends.routes.dialects import DIALECTS  # noqa: E402
+from backends.routes.dialects.dialect import Dialect  # noqa: E402
 from backends.routes.gate import RATE_HEADERS, Gate  # noqa: E402
 from backends.routes.health import add_health_routes, add_internal_routes  # noqa: E402
-from backends.routes.jobs import add_faces_route  # noqa: E402
 from backends.routes.lifecycle import Lifecycle  # noqa: E402
 from backends.routes.models import add_model_routes  # noqa: E402
 from backends.routes.skin import Skin  # noqa: E402
 from backends.serving.local import LocalService  # noqa: E402
 from backends.serving.record import Records  # noqa: E402
+from backends.serving.wire.exact import Exact  # noqa: E402
 from backends.settings import Server, Settings, read_settings  # noqa: E402
 from backends.telemetry import Instruments, set_up_logging  # noqa: E402
 
 if TYPE_CHECKING:
     from backends.jobs.embedded import EmbeddedJobs
     from backends.portal import Portal
+    from backends.serving.remote import RemoteService
 
 VERSION = "0.1.0"
 
 
 class Parts:
-    """What both starts have: services, their instruments and records, and the way out."""
+    """
+    What both starts have: services, their instruments and records, and the way out. With
+    `may_ask` a family that the settings name addresses for runs there and not here.
+    """
 
-    def __init__(self, settings: Settings, families: Mapping[str, Family]) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        families: Mapping[str, Family],
+        *,
+        may_ask: bool,
+        dialects: Mapping[str, tuple[Dialect, ...]] = DIALECTS,
+    ) -> None:
         self.settings = settings
+        self.dialects = dialects
         self.families = families
         self.instruments = Instruments()
         self.records = Records(settings.state_dir / "records")
         self.services = {
-            name: LocalService(family, settings, self.instruments, self.records)
+            name: self._remote(family)
+            if may_ask and settings.remote.addresses(name)
+            else LocalService(family, settings, self.instruments, self.records)
             for name, family in families.items()
         }
         self.lifecycle = Lifecycle(self.services, settings.server.drain_seconds)
         self.keys = Keys(settings.state_dir / "keys.json")
         self.access = Access(settings.access, self.keys, settings.state_dir)
+
+    def _remote(self, family: Family) -> "RemoteService":
+        from backends.serving.remote import RemoteService  # its client is slow to import
+
+        shape = self.dialects[family.name][0].shape
+        assert isinstance(shape, Exact), "a family's own shape can say everything"
+        return RemoteService(family, shape, self.settings, self.records)
 
     def fusion_jobs(self) -> "EmbeddedJobs | None":
         """Jobs over this process's fusion, if it is served here."""
@@ -116,11 +140,12 @@ class Parts:
             swagger_ui_parameters={"validatorUrl": None},  # the default asks a host outside
         )
         add_error_answers(app)
+        tell_only_our_errors(app)
         add_health_routes(app, self.services, self.instruments, self.lifecycle)
         add_internal_routes(app, self.services, self.records, self.settings, self.lifecycle)
-        add_model_routes(app, self.families, self.services, self.settings, self.instruments)
-        if "fusion" in self.services:
-            add_faces_route(app, self.services["fusion"], self.settings, self.instruments)
+        add_model_routes(
+            app, self.families, self.services, self.settings, self.instruments, self.dialects
+        )
         return app
 
     def dress(self, app: FastAPI, identity: Identity | None) -> None:
@@ -139,6 +164,7 @@ class Parts:
             expose_headers=[
                 "x-model",
                 "x-model-revision",
+                "x-pod",
                 "x-request-id",
                 "retry-after",
                 *RATE_HEADERS,
@@ -151,7 +177,7 @@ def build_service(
     settings: Settings, name: str, families: Mapping[str, Family] = FAMILIES
 ) -> tuple[FastAPI, Lifecycle]:
     """One family's service, HTTP only."""
-    parts = Parts(settings, {name: families[name]})
+    parts = Parts(settings, {name: families[name]}, may_ask=False)
     app = parts.application()
     parts.dress(app, identity=None)
     return app, parts.lifecycle
@@ -173,7 +199,7 @@ def build_portal(
     from backends.routes.visitors import VisitorCookie
     from ui.pages import mount
 
-    parts = Parts(settings, families)
+    parts = Parts(settings, families, may_ask=True)
     identity = Identity(settings.identity, settings.state_dir, parts.keys, announce=announce)
     visitors = Visitors(settings.state_dir)
     jobs = parts.fusion_jobs()

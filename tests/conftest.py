@@ -12,6 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
+
+settings.register_profile("calm", deadline=None)  # no test asserts seconds
+settings.load_profile("calm")
 
 for name in [name for name in os.environ if name.upper().startswith("QUARTET_")]:
     del os.environ[name]  # a developer's own settings are not the tests' settings

@@ -2,11 +2,12 @@
 
 import json
 import os
+import socket
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -19,9 +20,9 @@ PATIENCE = 60.0  # seconds; a hang ends, with a sentence
 
 
 @contextmanager
-def in_thread(app: Any, ready: bool = True) -> Iterator[str]:
+def in_thread(app: Any, ready: bool = True, port: int = 0) -> Iterator[str]:
     """The application under a real uvicorn; yields its address once it is ready."""
-    config = uvicorn.Config(app, port=0, log_config=None, timeout_graceful_shutdown=1)
+    config = uvicorn.Config(app, port=port, log_config=None, timeout_graceful_shutdown=1)
     server = uvicorn.Server(config)
     server.capture_signals = suppress  # type: ignore[method-assign,assignment]
     thread = threading.Thread(target=server.run, daemon=True)
@@ -42,11 +43,15 @@ class Process:
     """`python app.py …` with a clean environment; `address` is what it printed."""
 
     def __init__(
-        self, *arguments: str, state_dir: Path, env: Mapping[str, str] | None = None
+        self,
+        *arguments: str,
+        state_dir: Path,
+        env: Mapping[str, str] | None = None,
+        program: Sequence[str] = ("app.py",),
     ) -> None:
         clean = {k: v for k, v in os.environ.items() if not k.startswith(("QUARTET_", "GRADIO_"))}
         self.process = subprocess.Popen(
-            [sys.executable, "app.py", *arguments],
+            [sys.executable, *program, *arguments],
             cwd=ROOT,
             env={**clean, "QUARTET_STATE_DIR": str(state_dir), **(env or {})},
             stdout=subprocess.PIPE,
@@ -98,6 +103,15 @@ class Process:
         for pipe in (self.process.stdout, self.process.stderr):
             if pipe is not None:
                 pipe.close()
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports that nobody has now, for processes that must come back at the same address."""
+    probes = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [probe.getsockname()[1] for probe in probes]
+    for probe in probes:
+        probe.close()
+    return ports
 
 
 def wait_until(claim: Any, sorry: str, patience: float = PATIENCE) -> None:

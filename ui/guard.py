@@ -81,6 +81,7 @@ def noted(answer: Answer) -> None:
             model=answer.model,
             queued=round(answer.queued, 4),
             ran=round(answer.ran, 4),
+            **({"pod": answer.pod} if answer.pod else {}),
         )
 
 

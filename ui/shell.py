@@ -111,7 +111,7 @@ def _pill(statuses: "list[Status] | tuple[()]") -> str:
     tone, key = PILLS[worst]
     if ready and len(ready) < len(statuses):
         tone, key = "wait", "shell.partly"
-    devices = ", ".join(dict.fromkeys(status.device for status in statuses))
+    devices = ", ".join(dict.fromkeys(s.device for s in statuses if s.device))
     return (
         f'<span class="q-pill {tone}" data-state="{worst.value}" role="status">'
         f"<i></i>{say(key)}<em>{escape(devices)}</em></span>"

@@ -197,6 +197,10 @@ TEXTS: dict[str, tuple[str, str]] = {
         "{found} statements; at most {most} are checked at once. Remove some.",
         "共 {found} 条陈述，一次最多 {most} 条，请减少。",
     ),
+    "entailment.too_long": (
+        "A text of {found} characters; at most {most} are read. Shorten it.",
+        "有一段文本包含 {found} 个字符，最多读取 {most} 个，请缩短。",
+    ),
     # the fusion tab
     "fusion.source": ("Source face", "来源人脸"),
     "fusion.target": ("Target photo", "目标照片"),
@@ -293,6 +297,12 @@ TEXTS: dict[str, tuple[str, str]] = {
     # the loaded model
     "model.runs_on": ("{model} on {device}", "{model}，运行于 {device}"),
     "model.none": ("No model is loaded.", "当前没有已加载的模型。"),
+    "model.gone": (
+        "Nobody serves this tab now: its service runs elsewhere. It is looked for again every "
+        "few seconds, and the tab works as soon as it is back. The other tabs do not need it.",
+        "此标签页目前无法使用：它的服务在别处运行，现在不可用。系统每隔几秒会重试，恢复后即可使用；"
+        "其他标签页不受影响。",
+    ),
     "model.still_loading": ("One is on its way.", "正在加载。"),
     "model.can_load": (
         "Also here: {model} ({about}). Admin can swap to it.",

@@ -15,13 +15,18 @@ In = TypeVar("In", contravariant=True)
 Out = TypeVar("Out", covariant=True)
 
 Emit = Callable[[int, Any], bool]
-"""`emit(index, part)` passes on part of an answer, or progress; False: that caller has left."""
+"""
+`emit(index, part)` passes on part of an answer, or progress; a part of None only asks.
+False: that caller has left.
+"""
 
 
 class Engine(Protocol[In, Out]):
     """
     One loaded model. `run` may be called from as many threads at once as its `Model.threads`
-    says; `tokens` from any thread at any time.
+    says; `tokens` from any thread at any time. An engine that learns at load where it runs may
+    have `threads` and `runs_on` ("CPU", "GPU"); they go before its Model's. What else its status
+    should tell a person is in `remarks`, a tuple of notes.
     """
 
     model: str

@@ -8,6 +8,7 @@ that the tables of models cost nothing to import.
 import struct
 from dataclasses import dataclass, field
 from hashlib import blake2b
+from io import BytesIO
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -41,6 +42,9 @@ class Picture:
     """
     One picture: `rgb` holds height × width × 3 bytes. `digest` names its pixels: pictures with
     the same digest look the same. Never shown in a log: its pixels are not part of its repr.
+    `file` is what draws it, from the JPEG or PNG that it was read from: the scan and which way is
+    up, nothing that a camera or a program noted. Read again, it gives the same pixels. Empty for
+    a picture that was made here or read from another kind of file.
     """
 
     width: int
@@ -48,6 +52,7 @@ class Picture:
     rgb: bytes = field(repr=False)
     notes: tuple[Note, ...] = ()
     digest: bytes = field(init=False, repr=False)
+    file: bytes = field(default=b"", repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if len(self.rgb) != self.width * self.height * 3:
@@ -60,6 +65,14 @@ class Picture:
         import numpy as np
 
         return np.frombuffer(self.rgb, np.uint8).reshape(self.height, self.width, 3)
+
+    def as_file(self) -> bytes:
+        """What draws it: a JPEG or PNG that gives its pixels and tells nothing else."""
+        if self.file:
+            return self.file
+        made = BytesIO()
+        self.image().save(made, "PNG", compress_level=1)  # a fifth of the pixels' bytes, quickly
+        return made.getvalue()
 
     def image(self) -> "Image.Image":
         """The same as a Pillow picture; a copy."""

@@ -64,6 +64,7 @@ def inspect(data: bytes) -> PictureFile:
 _MARKER = re.compile(rb"\xff+([^\x00\xff\x01\xd0-\xd7])")
 _SCAN, _END, _EXIF = 0xDA, 0xD9, 0xE1
 _SPEAKING = {*range(0xE1, 0xEE), 0xEF, 0xFE}  # applications but JFIF and Adobe, and comments
+_OF_COLOUR = {0xE0: (b"JFIF\0", 12, b"\0\0"), 0xEE: (b"Adobe", 12, b"")}
 
 
 def _jpeg(data: bytes) -> PictureFile:
@@ -75,7 +76,9 @@ def _jpeg(data: bytes) -> PictureFile:
             parts.append(b"\xff\xd9")
             break
         at = start + 1 + int.from_bytes(data[start + 1 : start + 3], "big")
-        if kind not in _SPEAKING:
+        if kind in _OF_COLOUR:
+            parts.append(_of_colour(kind, data[start + 3 : at]))
+        elif kind not in _SPEAKING:
             parts += [b"\xff", data[start:at]]
         elif kind == _EXIF and not exif:
             exif = data[start + 3 : at]
@@ -86,6 +89,15 @@ def _jpeg(data: bytes) -> PictureFile:
     else:
         parts.append(data[at:])
     return PictureFile(JpegImageFile, b"".join(parts), exif)
+
+
+def _of_colour(kind: int, body: bytes) -> bytes:
+    """JFIF's segment and Adobe's say which colours are meant; a thumbnail behind it goes."""
+    name, length, none = _OF_COLOUR[kind]
+    if not body.startswith(name):
+        return b""
+    said = body[:length] + none
+    return bytes((0xFF, kind)) + struct.pack(">H", len(said) + 2) + said
 
 
 _DRAWING = {b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"}
@@ -191,6 +203,28 @@ def turn_of(exif: bytes) -> Transpose | None:
         if (tag, kind) == (0x0112, 3):
             return _TURNS.get(value)
     return None
+
+
+def bare(file: PictureFile, turn: Transpose | None) -> bytes:
+    """
+    A file that gives the same pixels, turned the same way, and tells nothing else; empty for a
+    kind that is not taken apart here.
+    """
+    if file.open is PngImageFile and turn is None:
+        return file.data
+    if file.open is not JpegImageFile:
+        return b""
+    return file.data[:2] + _held(turn) + file.data[2:]
+
+
+def _held(turn: Transpose | None) -> bytes:
+    """An EXIF segment that says only how the camera was held."""
+    if turn is None:
+        return b""
+    value = next(value for value, each in _TURNS.items() if each is turn)
+    tiff = b"II*\0" + struct.pack("<IHHHIII", 8, 1, 0x0112, 3, 1, value, 0)
+    exif = b"Exif\0\0" + tiff
+    return b"\xff\xe1" + struct.pack(">H", len(exif) + 2) + exif
 
 
 def _too_many() -> BadInput:

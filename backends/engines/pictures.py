@@ -2,9 +2,9 @@
 Pictures from strangers: bytes in, plain RGB pixels out, or one sentence about what is wrong.
 
 What a file is, its own first bytes say, never its name. Size and shape are judged by the header,
-before a pixel is decoded. What comes out is upright, opaque, 8 bits a channel, and carries
-pixels only: no EXIF, no place, no colour profile. Nothing is fetched: a picture is bytes, base64
-or a data URI.
+before a pixel is decoded. What comes out is upright, opaque, 8 bits a channel, and its pixels
+carry no EXIF, no place, no colour profile. Nothing is fetched: a picture is bytes, base64 or a
+data URI.
 
 Read: JPEG, PNG, WebP, GIF, BMP. TIFF, HEIC, AVIF, SVG and PDF are refused by name: browsers do
 not show the first two, and their readers are the largest and the most attacked.
@@ -15,7 +15,7 @@ import struct
 import zlib
 from base64 import b64decode
 from io import BytesIO
-from math import ceil, sqrt
+from math import ceil
 
 import numpy as np
 from PIL import Image
@@ -23,7 +23,7 @@ from PIL.ImageFile import ImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
 from backends.engines.picture import LIMITS, Note, Picture, PictureLimits
-from backends.engines.picture_files import PictureFile, inspect, turn_of
+from backends.engines.picture_files import PictureFile, bare, inspect, turn_of
 from backends.errors import BadInput
 
 UNDERSTANDING_SIDE = 480
@@ -155,7 +155,8 @@ def _read(image: ImageFile, file: PictureFile, side: int | None) -> Picture:
     turn = turn_of(file.exif or image.info.get("exif", b""))
     if turn is not None:
         plain = plain.transpose(turn)
-    return Picture(plain.width, plain.height, plain.tobytes(), tuple(notes))
+    pixels, drawn_from = plain.tobytes(), bare(file, turn)
+    return Picture(plain.width, plain.height, pixels, tuple(notes), file=drawn_from)
 
 
 def _averageable(image: Image.Image) -> Image.Image:
@@ -169,11 +170,16 @@ def _averageable(image: Image.Image) -> Image.Image:
 
 def _shrunk(image: Image.Image, side: int | None) -> Image.Image:
     """Averaged by whole squares of pixels, so that it stays twice `side` and within the budget."""
-    if side is None:
-        return image
-    width, height = image.size
-    times = max(min(width, height) // (2 * side), ceil(sqrt(width * height) / (_BUDGET * side)))
+    times = times_smaller(*image.size, side) if side else 1
     return image.reduce(times) if times > 1 else image
+
+
+def times_smaller(width: int, height: int, side: int) -> int:
+    """By how much each side is divided, rounded up; what was made smaller so is not again."""
+    times = max(1, min(width, height) // (2 * side))
+    while ceil(width / times) * ceil(height / times) > (_BUDGET * side) ** 2:
+        times += 1
+    return times
 
 
 def _over_white(image: Image.Image) -> tuple[Image.Image, bool]:

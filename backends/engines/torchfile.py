@@ -8,7 +8,9 @@ nothing is written, and newer files are not understood.
 """
 
 import collections
+import math
 import pickle
+import pickletools
 import struct
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
@@ -18,6 +20,21 @@ from numpy.typing import NDArray
 
 _DTYPES = {"FloatStorage": np.dtype("<f4"), "LongStorage": np.dtype("<i8")}
 _PREAMBLE = 3  # magic number, protocol version, the writer's word sizes
+_MEMO = 1_000_000  # a reader makes room for every number below the one that a file names
+
+# What the pickle machine raises about bytes that no writer wrote.
+_BROKEN = (
+    ArithmeticError,
+    AttributeError,
+    EOFError,
+    ImportError,
+    LookupError,
+    MemoryError,
+    RecursionError,
+    TypeError,
+    ValueError,
+    struct.error,
+)
 
 
 class _Tensor(NamedTuple):
@@ -55,26 +72,44 @@ def _rebuild(storage: str, offset: int, shape: Any, strides: Any, *_: Any) -> _T
 
 def read_tensors(path: Path) -> dict[str, NDArray[Any]]:
     """Name to array. Raises pickle.UnpicklingError for a file that is not what it should be."""
-    with path.open("rb") as file:
-        for _ in range(_PREAMBLE):
-            _Closed(file).load()
-        reader = _Closed(file)
-        tensors = reader.load()
-        keys = _Closed(file).load()
-        storages = {str(key): _storage(file, reader.storages[key]) for key in keys}
+    try:
+        with path.open("rb") as file:
+            return _read(file)
+    except _BROKEN as error:
+        raise pickle.UnpicklingError(f"{path.name} is not a file of weights: {error}") from error
+
+
+def _read(file: BinaryIO) -> dict[str, NDArray[Any]]:
+    for _ in range(_PREAMBLE):
+        _checked(file).load()
+    reader = _checked(file)
+    tensors = reader.load()
+    keys = _checked(file).load()
+    storages = {str(key): _storage(file, reader.storages[key]) for key in keys}
     return {name: _array(tensor, storages) for name, tensor in tensors.items()}
+
+
+def _checked(file: BinaryIO) -> _Closed:
+    """A reader of the next pickle, once it is known that it asks for no room out of all reason."""
+    start = file.tell()
+    for opcode, argument, _ in pickletools.genops(file):
+        if opcode.name in ("PUT", "BINPUT", "LONG_BINPUT") and int(str(argument)) > _MEMO:
+            raise pickle.UnpicklingError("it asks for more room than any file of weights")
+    file.seek(start)
+    return _Closed(file)
 
 
 def _storage(file: BinaryIO, dtype: np.dtype[Any]) -> NDArray[Any]:
     (count,) = struct.unpack("<q", file.read(8))
-    return np.frombuffer(file.read(count * dtype.itemsize), dtype)
+    return np.frombuffer(file.read(max(0, count) * dtype.itemsize), dtype)
 
 
 def _array(tensor: _Tensor, storages: dict[str, NDArray[Any]]) -> NDArray[Any]:
     """A copy in row order: some tensors in the file are stored in another."""
     storage, offset, shape, strides = storages[tensor.storage], *tensor[1:]
     last = offset + sum((n - 1) * step for n, step in zip(shape, strides, strict=True))
-    if min(offset, *strides, *shape, 0) < 0 or (0 not in shape and last >= len(storage)):
+    over_the_end = 0 not in shape and max(last, math.prod(shape) - 1) >= len(storage)
+    if min(offset, *strides, *shape, 0) < 0 or over_the_end:
         raise pickle.UnpicklingError("a tensor reaches over the end of its storage")
     steps = [step * storage.itemsize for step in strides]
     view = np.lib.stride_tricks.as_strided(storage[offset:], shape, steps, writeable=False)

@@ -16,6 +16,8 @@ from typing import Any, Generic, TypeVar
 
 from backends.errors import BadInput, QuartetError
 
+_DAMAGED = (ValueError, TypeError, KeyError, AttributeError, RecursionError, BadInput)
+
 T = TypeVar("T")
 
 
@@ -65,7 +67,7 @@ class StateFile(Generic[T]):
     def _parsed(self) -> dict[str, T]:
         try:
             return self._read(json.loads(self._path.read_text(encoding="utf-8")))
-        except (ValueError, TypeError, KeyError, AttributeError, BadInput) as error:
+        except _DAMAGED as error:
             raise QuartetError(
                 f"The {self._what} file {self._path} is damaged; restore it or delete it."
             ) from error

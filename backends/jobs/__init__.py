@@ -33,7 +33,8 @@ class Job:
     A job as it is now. `progress` is 0 to 1 and `stage` what is being done; `position` counts
     from 1 for the next one to run, and is 0 when it does not wait. `created`, `expires` and
     `ended` are `time.time()` seconds. `error` is a sentence for its owner, `can_retry` whether
-    `retry` may help. `notes` are (English, Chinese). `token` is set once, in the answer to a
+    `retry` may help. `notes` are (English, Chinese). `model`, `revision` and `pod` say who made
+    the picture, as in an `Answer`. `token` is set once, in the answer to a
     caller who has no other way to prove that the job is theirs.
     """
 
@@ -52,6 +53,9 @@ class Job:
     error_type: str = ""
     can_retry: bool = False
     notes: tuple[tuple[str, str], ...] = ()
+    model: str = ""
+    revision: int = 0
+    pod: str = ""
     token: str = ""
 
 

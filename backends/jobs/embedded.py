@@ -17,11 +17,11 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from backends import settings
-from backends.errors import Conflict, JobsError, NotFound, Overloaded, QuartetError, Unavailable
+from backends.errors import Conflict, JobsError, Overloaded, QuartetError, Unavailable
 from backends.identity import Ask, Principal
 from backends.jobs import Job, JobState, Packing, ending
 from backends.jobs.fairness import Turns, Waiting, rank
-from backends.jobs.owners import is_owner, needs_token, new_token, token_hash
+from backends.jobs.owners import is_owner, needs_token, new_token, no_such_job, token_hash
 from backends.jobs.runner import Runner
 from backends.jobs.store import Row, Store
 from backends.serving import ModelService
@@ -36,7 +36,7 @@ _AFTER_TROUBLE_SECONDS = 5.0  # until a worker asks a store again that could not
 
 
 class EmbeddedJobs:
-    """`Jobs` over one service of this process. Build, then `await start()`."""
+    """`Jobs` over one service. Build, then `await start()`."""
 
     def __init__(
         self,
@@ -140,7 +140,7 @@ class EmbeddedJobs:
             )
         result = await self._do(Store.result, job)
         if result is None:  # it was deleted between the two questions
-            raise _no_such_job()
+            raise no_such_job()
         return result
 
     async def cancel(self, job: str, who: Principal) -> Job:
@@ -248,9 +248,9 @@ class EmbeddedJobs:
         ask = Ask(who, priority=row.priority, trace=row.trace, request_id=row.request_id)
         try:
             packed = await self._do(Store.item, row.id)
-            result, notes = await self._runner.run(packed, ask, told)
-            done = ending.ended(row, JobState.DONE, *self._now_and_kept())
-            if await self._do(Store.finish, row, replace(done, notes=notes), result):
+            made = await self._runner.run(packed, ask, told)
+            done = ending.done(row, made, *self._now_and_kept())
+            if await self._do(Store.finish, row, done, made.file):
                 ending.count(self._instruments, "ok", done)
                 self._tell(row.id)
         except QuartetError as error:
@@ -295,9 +295,9 @@ class EmbeddedJobs:
     async def _owned(self, job: str, who: Principal) -> Row:
         row = await self._do(Store.get, job)
         if row is None or not is_owner(who, row.tenant, row.subject, row.token_hash):
-            raise _no_such_job()
+            raise no_such_job()
         if self._has_expired(row):
-            raise _no_such_job()
+            raise no_such_job()
         return row
 
     def _has_expired(self, row: Row) -> bool:
@@ -322,6 +322,9 @@ class EmbeddedJobs:
             error_type=row.error_type,
             can_retry=row.can_retry,
             notes=row.notes,
+            model=row.model,
+            revision=row.revision,
+            pod=row.pod,
         )
 
     async def _places(self) -> dict[str, int]:
@@ -389,10 +392,3 @@ class EmbeddedJobs:
             raise Unavailable("The job store is not open.", retry_after=2)
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._thread, lambda: method(store, *args))
-
-
-def _no_such_job() -> NotFound:
-    return NotFound(
-        "There is no such job: it has expired, was deleted, or is not yours.",
-        zh="没有该任务：可能已过期、已删除或不属于您。",
-    )

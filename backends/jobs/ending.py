@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from backends.errors import JobsError, QuartetError, TimedOut, Unavailable
 from backends.jobs import JobState
+from backends.jobs.runner import Made
 from backends.jobs.store import Row
 from backends.telemetry import Instruments
 
@@ -28,6 +29,12 @@ BUG = QuartetError(
 
 def ended(row: Row, state: JobState, now: float, keep_seconds: float) -> Row:
     return replace(row, state=state, ended=now, expires=now + keep_seconds)
+
+
+def done(row: Row, made: Made, now: float, keep_seconds: float) -> Row:
+    """With what to say beside the picture, and who made it."""
+    after = ended(row, JobState.DONE, now, keep_seconds)
+    return replace(after, notes=made.notes, model=made.model, revision=made.revision, pod=made.pod)
 
 
 def failed(row: Row, error: QuartetError, now: float, keep_seconds: float) -> Row:

@@ -14,7 +14,7 @@ import secrets
 import tempfile
 from pathlib import Path
 
-from backends.errors import QuartetError
+from backends.errors import NotFound, QuartetError
 from backends.identity import Principal
 
 COOKIE = "quartet_visitor"
@@ -97,3 +97,10 @@ def _read_key(path: Path) -> bytes:
             f"The key file {path} is damaged; delete it, and visitors' jobs will expire unseen."
         )
     return key
+
+
+def no_such_job() -> NotFound:
+    return NotFound(
+        "There is no such job: it has expired, was deleted, or is not yours.",
+        zh="没有该任务：可能已过期、已删除或不属于您。",
+    )

@@ -7,6 +7,7 @@ caller who is cancelled takes the service's work along.
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from backends.engines.fusion import Progress
@@ -17,8 +18,18 @@ from backends.serving import Answer, ModelService
 
 _LONGEST_PAUSE = 10.0  # seconds between two tries of a busy service
 
-Finished = tuple[bytes, tuple[tuple[str, str], ...]]
 Told = Callable[[float, str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """The finished file, what to say beside it, and who made it."""
+
+    file: bytes
+    notes: tuple[tuple[str, str], ...]
+    model: str
+    revision: int
+    pod: str
 
 
 class Runner:
@@ -32,13 +43,14 @@ class Runner:
     async def pack(self, item: Any) -> bytes:
         return await asyncio.to_thread(self._packing.pack, item)
 
-    async def run(self, packed: bytes, ask: Ask, told: Told) -> Finished:
-        """The file and its notes. Raises what the service raises."""
+    async def run(self, packed: bytes, ask: Ask, told: Told) -> Made:
+        """Raises what the service raises."""
         item = await asyncio.to_thread(self._packing.unpack, packed)
-        output = await self._answer(item, ask, told)
-        return await asyncio.to_thread(self._packing.finish, output)
+        answer = await self._answer(item, ask, told)
+        file, notes = await asyncio.to_thread(self._packing.finish, answer[0])
+        return Made(file, notes, answer.model, answer.revision, answer.pod)
 
-    async def _answer(self, item: Any, ask: Ask, told: Told) -> Any:
+    async def _answer(self, item: Any, ask: Ask, told: Told) -> Answer:
         patience = self._patience
         while True:
             try:
@@ -51,7 +63,7 @@ class Runner:
                 patience -= pause
                 await asyncio.sleep(pause)
 
-    async def _ask(self, item: Any, ask: Ask, told: Told) -> Any:
+    async def _ask(self, item: Any, ask: Ask, told: Told) -> Answer:
         answer: Answer | None = None
         async for part in self._service.stream(item, ask):
             if isinstance(part, Answer):
@@ -60,4 +72,4 @@ class Runner:
                 told(part.share, part.stage)
         if answer is None:
             raise RuntimeError("a stream ended without its answer")
-        return answer[0]
+        return answer

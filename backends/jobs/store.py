@@ -31,12 +31,19 @@ CREATE TABLE IF NOT EXISTS jobs (
     state TEXT NOT NULL, created REAL NOT NULL, queued REAL NOT NULL, expires REAL NOT NULL,
     started REAL, ended REAL, attempt INTEGER NOT NULL,
     error TEXT NOT NULL, error_zh TEXT NOT NULL, error_type TEXT NOT NULL,
-    can_retry INTEGER NOT NULL, notes TEXT NOT NULL, size INTEGER NOT NULL
+    can_retry INTEGER NOT NULL, notes TEXT NOT NULL, size INTEGER NOT NULL,
+    model TEXT NOT NULL, revision INTEGER NOT NULL, pod TEXT NOT NULL
 ) STRICT;
 CREATE INDEX IF NOT EXISTS jobs_by_state ON jobs (state);
 CREATE INDEX IF NOT EXISTS jobs_by_caller ON jobs (tenant, subject);
 CREATE INDEX IF NOT EXISTS jobs_by_expiry ON jobs (expires);
 """
+
+_ADDED = {
+    "model": "TEXT NOT NULL DEFAULT ''",
+    "revision": "INTEGER NOT NULL DEFAULT 0",
+    "pod": "TEXT NOT NULL DEFAULT ''",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +73,9 @@ class Row:
     can_retry: bool = False
     notes: tuple[tuple[str, str], ...] = ()
     size: int = 0
+    model: str = ""
+    revision: int = 0
+    pod: str = ""
 
 
 _COLUMNS = tuple(field.name for field in fields(Row))
@@ -102,6 +112,10 @@ class Store:
         for pragma in ("journal_mode = WAL", "synchronous = FULL", "secure_delete = ON"):
             self._db.execute(f"PRAGMA {pragma}")
         self._db.executescript(_TABLE)
+        known = {found["name"] for found in self._db.execute("PRAGMA table_info(jobs)")}
+        for column, kind in _ADDED.items():
+            if column not in known:  # a table of before
+                self._db.execute(f"ALTER TABLE jobs ADD COLUMN {column} {kind}")
 
     @_told
     def close(self) -> None:

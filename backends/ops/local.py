@@ -1,9 +1,9 @@
 """
 The services of this one process, as Admin sees a cluster.
 
-`LocalCluster` shows each service as a workload with one pod and writes the model records of the
-state folder. `LocalMetrics` samples this process's own instruments and keeps an hour of them.
-A service is known by its protocol alone.
+`LocalCluster` shows each service as a workload, with one pod or with those that it asks elsewhere,
+and writes the model records of the state folder. `LocalMetrics` samples this process's own
+instruments and keeps an hour of them. A service is known by its protocol alone.
 """
 
 import asyncio
@@ -58,9 +58,11 @@ class LocalCluster:
     async def write_record(self, ref: Ref, record: ModelRecord, *, seen: int) -> None:
         service = self._service(ref)
         async with self._writing:  # reading, comparing and replacing are one step
-            if await asyncio.to_thread(self._records.read, ref.name) is None:
-                running = (await service.status()).revision
-                seen = 0 if seen == running else -1  # nobody wrote what runs, or it was deleted
+            written = await asyncio.to_thread(self._records.read, ref.name)
+            revision = written.revision if written else 0
+            if (running := (await service.status()).revision) > revision:
+                # nobody wrote here what runs: it was deleted, or written elsewhere
+                seen = revision if seen == running else -1
             await asyncio.to_thread(self._records.write, ref.name, record, seen=seen)
 
     async def roll(self, ref: Ref, revision: int) -> None:
@@ -79,14 +81,16 @@ class LocalCluster:
         record = ModelRecord(status.revision, status.model)
         try:
             written = await asyncio.to_thread(self._records.read, name)
-            record = written or record
+            if written is not None and written.revision >= record.revision:
+                record = written
         except QuartetError as error:
             warnings.append(error.text)
+        pods = status.pods or (status,)
         return Workload(
             ref=Ref(CONTEXT, "", name),
-            wanted=1,
-            ready=int(status.is_ready),
-            pods=(_pod(status),),
+            wanted=len(pods),
+            ready=sum(pod.is_ready for pod in pods),
+            pods=tuple(_pod(pod) for pod in pods),
             record=record,
             models=tuple(m.name for m in self._families[name].models.values() if m.load),
             capabilities=status.capabilities,
@@ -101,7 +105,8 @@ class LocalCluster:
 
 
 def _pod(status: Status) -> Pod:
-    return Pod(CONTEXT, _PHASES[status.state], status.model, status.revision, status.reason)
+    name = status.pod or CONTEXT
+    return Pod(name, _PHASES[status.state], status.model, status.revision, status.reason)
 
 
 @dataclass(frozen=True, slots=True)

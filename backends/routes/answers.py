@@ -1,5 +1,6 @@
 """
-Errors as JSON, in one shape for every route: {"error", "error_type", "request_id"}.
+Errors as JSON, in one shape for every route: {"error", "error_type", "request_id"}; a portal
+that asks hears more.
 
 A QuartetError's text is for the caller; anything else is a bug, whose text stays in the log.
 A route for other programs' clients names its `Wording` in `request.state.wording`: more fields
@@ -10,6 +11,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
+from typing import Protocol
 
 import orjson
 from fastapi import FastAPI, Request
@@ -19,6 +21,7 @@ from starlette.responses import Response
 from starlette.routing import Match
 
 from backends.errors import BadInput, QuartetError
+from backends.serving.wire.exact import exact_error, is_wanted
 
 PREFIXES = ("/v1/", "/v2/", "/internal/")
 METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
@@ -27,6 +30,23 @@ SORRY = "Something went wrong on our side; the log knows more under this request
 
 def json_response(value: object, status: int = 200, **headers: str) -> Response:
     return Response(orjson.dumps(value), status, headers, media_type="application/json")
+
+
+class Served(Protocol):
+    """Who answered: an answer says so, and so does a job that is done."""
+
+    @property
+    def model(self) -> str: ...
+    @property
+    def revision(self) -> int: ...
+    @property
+    def pod(self) -> str: ...
+
+
+def served_headers(served: Served) -> dict[str, str]:
+    """`x-pod` only where another process answered."""
+    told = {"x-model": served.model, "x-model-revision": str(served.revision)}
+    return told | ({"x-pod": served.pod} if served.pod else {})
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,17 +69,21 @@ class Wording:
 PLAIN = Wording()
 
 
-def error_response(error: Exception, request_id: str, wording: Wording = PLAIN) -> Response:
+def error_response(
+    error: Exception, request_id: str, wording: Wording = PLAIN, to_portal: bool = False
+) -> Response:
     status = wording.status_of(type(error))
     headers = {}
     if isinstance(error, QuartetError) and error.retry_after is not None:
         headers["retry-after"] = str(max(1, math.ceil(error.retry_after)))
     if status == 401:
         headers["www-authenticate"] = "Bearer"
-    return json_response(error_body(error, request_id, wording), status, **headers)
+    return json_response(error_body(error, request_id, wording, to_portal), status, **headers)
 
 
-def error_body(error: Exception, request_id: str, wording: Wording = PLAIN) -> dict[str, str]:
+def error_body(
+    error: Exception, request_id: str, wording: Wording = PLAIN, to_portal: bool = False
+) -> dict[str, str]:
     known = isinstance(error, QuartetError)
     sentence = error.text if isinstance(error, QuartetError) else SORRY
     if isinstance(error, BadInput):
@@ -69,6 +93,7 @@ def error_body(error: Exception, request_id: str, wording: Wording = PLAIN) -> d
         "error_type": type(error).__name__ if known else "InternalError",
         "request_id": request_id,
         **dict.fromkeys(wording.also, sentence),
+        **(exact_error(error) if to_portal and isinstance(error, QuartetError) else {}),
     }
 
 
@@ -81,8 +106,9 @@ def add_error_answers(app: FastAPI) -> None:
     """Every error of our own routes in our shape, unknown paths and methods too."""
 
     async def known(request: Request, error: Exception) -> Response:
-        wording = getattr(request.state, "wording", PLAIN)
-        return error_response(error, request.state.request_id, wording)
+        to_portal = is_wanted(request.headers.get("accept", ""))
+        wording = PLAIN if to_portal else getattr(request.state, "wording", PLAIN)
+        return error_response(error, request.state.request_id, wording, to_portal)
 
     async def unknown(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)

@@ -6,6 +6,7 @@ urlencoded one is what some clients send instead of JSON.
 """
 
 import asyncio
+import re
 from collections.abc import AsyncGenerator, Coroutine, Mapping
 from typing import Any, TypeVar
 from urllib.parse import parse_qsl
@@ -29,7 +30,7 @@ class CallerLeft(Exception):
 async def read_body(request: Request, most: int) -> bytes:
     """The body. BadInput past `most` bytes: by its declared length, and counted while reading."""
     declared = request.headers.get("content-length", "")
-    if declared.isdigit() and int(declared) > most:
+    if re.fullmatch(r"[0-9]{1,18}", declared) and int(declared) > most:
         raise _too_large(most)
     chunks: list[bytes] = []
     size = 0
@@ -64,10 +65,9 @@ async def _read_sent(request: Request, body: bytes) -> Sent:
 
 async def read_query(request: Request) -> dict[str, str]:
     """A GET's parameters. Some clients send them as a form, in a body."""
-    body = await read_body(request, LARGE)
-    fields = parse_qsl(body.decode("utf-8", "replace"), max_num_fields=_MOST_FIELDS)
-    await _visited(request, dict(fields))
-    return {**dict(fields), **request.query_params}
+    fields = dict(_pairs(await read_body(request, LARGE)))
+    await _visited(request, fields)
+    return {**fields, **request.query_params}
 
 
 async def _visited(request: Request, fields: Mapping[str, Any]) -> None:
@@ -82,12 +82,15 @@ def _is_urlencoded(kind: str, body: bytes) -> bool:
 
 
 def _read_urlencoded(body: bytes) -> Sent:
+    return read_fields(_pairs(body))
+
+
+def _pairs(body: bytes) -> list[tuple[str, str]]:
     try:
         text = body.decode("utf-8", "replace")
-        fields = parse_qsl(text, keep_blank_values=True, max_num_fields=_MOST_FIELDS)
+        return parse_qsl(text, keep_blank_values=True, max_num_fields=_MOST_FIELDS)
     except ValueError as error:
         raise BadInput(f"The form cannot be read: {error}.", field="body") from error
-    return read_fields(fields)
 
 
 async def _read_form(request: Request, body: bytes) -> Sent:

@@ -12,9 +12,11 @@ from fastapi import FastAPI
 from starlette.requests import Request
 from starlette.responses import Response
 
+from backends.errors import BadInput, Overloaded, TooLarge
 from backends.families import Family
 from backends.routes.answers import json_response
 from backends.routes.body import CLIENT_CLOSED_REQUEST, CallerLeft, read_query, read_sent
+from backends.routes.described import GATED, Answers, errors, schema_of
 from backends.routes.dialects.dialect import Facts, Lookup, Reading
 from backends.routes.tally import Tally, outcome_of
 from backends.serving import ModelService
@@ -46,7 +48,14 @@ def add_lookup(app: FastAPI, lookup: Lookup, facts: FactsOf) -> None:
         return json_response(lookup.tell(await facts(query)))
 
     tags = [facts.family.name]
-    app.add_api_route(lookup.path, tell, methods=["GET"], tags=[*tags], summary=lookup.title)
+    app.add_api_route(
+        lookup.path,
+        tell,
+        methods=["GET"],
+        tags=[*tags],
+        summary=lookup.title,
+        responses=errors(*GATED, BadInput, TooLarge, wording=lookup.wording),
+    )
 
 
 def add_reading(app: FastAPI, reading: Reading, facts: FactsOf, instruments: Instruments) -> None:
@@ -65,14 +74,15 @@ def add_reading(app: FastAPI, reading: Reading, facts: FactsOf, instruments: Ins
         tally.end("ok")
         return json_response(value)
 
-    schema = {"schema": reading.request.model_json_schema()}
+    schema = {"schema": schema_of(reading.request)}
     kinds = ("application/json", "application/x-www-form-urlencoded")
+    told: Answers = errors(*GATED, BadInput, TooLarge, Overloaded, wording=reading.wording)
     app.add_api_route(
         reading.path,
         tell,
         methods=["POST"],
         tags=[facts.family.name],
         summary=reading.title,
-        responses={200: {"model": reading.response}},
+        responses={200: {"model": reading.response}, **told},
         openapi_extra={"requestBody": {"required": True, "content": dict.fromkeys(kinds, schema)}},
     )

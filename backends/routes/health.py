@@ -1,5 +1,6 @@
 """Probes, metrics, and the routes that only the cluster may call."""
 
+import asyncio
 import hmac
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -8,7 +9,7 @@ from fastapi import FastAPI
 from prometheus_client import CONTENT_TYPE_LATEST
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import PlainTextResponse, Response
 
 from backends.errors import NotFound, SignInNeeded
 from backends.routes.answers import json_response
@@ -47,15 +48,24 @@ def add_health_routes(
         """The same, in the words that some clients expect."""
         return {"status": "healthy"}
 
-    @app.get("/readyz", tags=["probes"], responses={503: {"description": "Not ready."}})
+    @app.get(
+        "/readyz",
+        tags=["probes"],
+        responses={503: {"description": "Not ready.", "content": {"application/json": {}}}},
+    )
     async def readyz() -> Response:
-        """200 when every service can answer; else 503. Each service says how it is."""
-        states = {name: await service.status() for name, service in services.items()}
-        ready = not lifecycle.is_draining and all(s.is_ready for s in states.values())
+        """
+        200 when every service of this process can answer; else 503. Each says how it is, those
+        too that this process only asks: with their pods gone the others must stay reachable.
+        """
+        each = await asyncio.gather(*(service.status() for service in services.values()))
+        states = dict(zip(services, each, strict=True))
+        own = [status for status in each if not status.pods]
+        ready = not lifecycle.is_draining and all(status.is_ready for status in own)
         value = {"ready": ready, "services": {name: asdict(s) for name, s in states.items()}}
         return json_response(value, 200 if ready else 503)
 
-    @app.get("/metrics", tags=["probes"])
+    @app.get("/metrics", tags=["probes"], response_class=PlainTextResponse)
     async def metrics() -> Response:
         """Prometheus exposition."""
         return Response(instruments.text(), media_type=CONTENT_TYPE_LATEST)

@@ -1,5 +1,5 @@
 """
-`/v1/fusion/jobs`: fusion as a job that is never lost; and `/v1/fusion/faces`, to choose a face.
+`/v1/fusion/jobs`: fusion as a job that is never lost.
 
 A job belongs to who asked: the one who signed in, else the visitor whose cookie we signed, else
 whoever shows the secret token that the first answer carried, once. To anybody else it is not there.
@@ -7,64 +7,56 @@ whoever shows the secret token that the first answer carried, once. To anybody e
 
 import asyncio
 import time
-from base64 import b64encode
 from collections.abc import AsyncIterator
-from io import BytesIO
 from typing import Any
 
 import orjson
 from fastapi import FastAPI
+from pydantic import BaseModel, Field
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
-from backends.engines.fusion import Check, Seen
-from backends.engines.picture import Picture
+from backends.engines.fusion import Check
+from backends.errors import Conflict, NotFound, Overloaded, Unavailable
 from backends.identity import ANONYMOUS, Ask, Principal
 from backends.jobs import Job, Jobs
 from backends.jobs.owners import COOKIE, TOKEN_PREFIX, Visitors, bearer
-from backends.routes.answers import json_response
+from backends.routes.answers import json_response, served_headers
 from backends.routes.body import CallerLeft, read_sent, unless_left
+from backends.routes.described import ASKING, GATED, Answers, errors, file, schema_of
 from backends.routes.tally import Tally, outcome_of
 from backends.serving import ModelService
-from backends.serving.wire.fusion import PICTURE_TYPE, FacesRequest, read_blend, read_look
+from backends.serving.wire.fusion import PICTURE_TYPE, FusionRequest, read_blend
 from backends.settings import Settings
 from backends.telemetry import Instruments
 
+
+class JobAnswer(BaseModel):
+    """A job as it is now."""
+
+    id: str
+    state: str = Field(description="waiting, running, done, failed or cancelled.")
+    progress: float = Field(ge=0, le=1)
+    stage: str
+    position: int | None = Field(description="How many run before it, while it waits.")
+    created: float = Field(description="Seconds since 1970.")
+    expires: float = Field(description="Seconds since 1970.")
+    attempt: int
+    notes: list[str]
+    error: str | None = None
+    error_type: str | None = None
+    can_retry: bool | None = None
+    model: str | None = Field(None, description="What made it, once it is done.")
+    revision: int | None = None
+    pod: str | None = Field(None, description="Where it was made, if in another process.")
+    token: str | None = Field(None, description="Told once: the proof that the job is yours.")
+
+
+class JobsAnswer(BaseModel):
+    jobs: list[JobAnswer]
+
+
 PING_SECONDS = 15.0  # between two signs of life on a silent stream of events
-
-
-def add_faces_route(
-    app: FastAPI, service: ModelService, settings: Settings, instruments: Instruments
-) -> None:
-    """`service` is fusion's."""
-    limits = settings.limits
-
-    async def faces(request: Request) -> Response:
-        """The faces of a picture, the largest first, with the reason where one cannot be used."""
-        tally = Tally(service.name, instruments, request)
-        try:
-            service.admit()
-            sent = await read_sent(request, limits.body_bytes)
-            look = await asyncio.to_thread(read_look, sent, limits)
-            ask = ask_of(request, request.state.principal, settings)
-            answer = await unless_left(request, service.predict((look,), ask))
-        except CallerLeft:
-            tally.end("CallerLeft")
-            return Response(status_code=499)
-        except Exception as error:
-            tally.end(outcome_of(error))
-            raise
-        tally.answered(answer)
-        return json_response({"model": answer.model, "faces": faces_json(answer[0])})
-
-    schema = {"schema": FacesRequest.model_json_schema()}
-    content = dict.fromkeys(("application/json", "multipart/form-data"), schema)
-    app.add_api_route(
-        "/v1/fusion/faces",
-        faces,
-        methods=["POST"],
-        openapi_extra={"requestBody": {"required": True, "content": content}},
-    )
 
 
 def add_job_routes(
@@ -77,16 +69,35 @@ def add_job_routes(
 ) -> None:
     desk = _Desk(jobs, visitors, service, settings, instruments)
     one = "/v1/fusion/jobs/{job}"
-    for path, handler, method in (
-        ("/v1/fusion/jobs", desk.submit, "POST"),
-        ("/v1/fusion/jobs", desk.mine, "GET"),
-        (one, desk.get, "GET"),
-        (one, desk.delete, "DELETE"),
-        (f"{one}/retry", desk.retry, "POST"),
-        (f"{one}/events", desk.events, "GET"),
-        (f"{one}/result", desk.result, "GET"),
+    gone = errors(*GATED, NotFound, Unavailable)
+    busy = errors(*GATED, NotFound, Conflict, Overloaded, Unavailable)
+    made: Answers = {202: {"model": JobAnswer}}
+    mine: Answers = {200: {"model": JobsAnswer}}
+    picture: Answers = {200: file(PICTURE_TYPE, "The picture.")}
+    stream: Answers = {200: file("text/event-stream", "The job after each change.")}
+    removed: Answers = {200: {"model": JobAnswer}, 204: {"description": "Removed."}}
+    for path, handler, method, status, told in (
+        ("/v1/fusion/jobs", desk.mine, "GET", 200, mine | errors(*GATED, Unavailable)),
+        (one, desk.get, "GET", 200, {200: {"model": JobAnswer}} | gone),
+        (one, desk.delete, "DELETE", 200, removed | gone | errors(Conflict)),
+        (f"{one}/retry", desk.retry, "POST", 202, made | busy),
+        (f"{one}/events", desk.events, "GET", 200, stream | gone),
+        (f"{one}/result", desk.result, "GET", 200, picture | gone | errors(Conflict)),
     ):
-        app.add_api_route(path, handler, methods=[method], tags=["jobs"])
+        app.add_api_route(
+            path, handler, methods=[method], tags=["jobs"], status_code=status, responses=told
+        )
+    schema = {"schema": schema_of(FusionRequest)}
+    content = dict.fromkeys(("application/json", "multipart/form-data"), schema)
+    app.add_api_route(
+        "/v1/fusion/jobs",
+        desk.submit,
+        methods=["POST"],
+        tags=["jobs"],
+        status_code=202,
+        responses=made | errors(*ASKING),
+        openapi_extra={"requestBody": {"required": True, "content": content}},
+    )
 
 
 class _Desk:
@@ -149,7 +160,9 @@ class _Desk:
     async def result(self, request: Request, job: str) -> Response:
         """The finished picture, marked as AI-edited."""
         data = await self._jobs.result(job, self._who(request))
+        made = await self._jobs.get(job, self._who(request))
         headers = {
+            **(served_headers(made) if made.model else {}),
             "cache-control": "private, no-store",
             "content-disposition": f'inline; filename="quartet-{job}.png"',
         }
@@ -217,29 +230,11 @@ def job_json(job: Job) -> dict[str, Any]:
         "attempt": job.attempt,
         "notes": [english for english, _ in job.notes],
     }
+    if job.model:
+        said |= {"model": job.model, "revision": job.revision}
+        said |= {"pod": job.pod} if job.pod else {}
     if job.error:
         said |= {"error": job.error, "error_type": job.error_type, "can_retry": job.can_retry}
     if job.token:
         said["token"] = job.token
     return said
-
-
-def faces_json(seen: Seen) -> list[dict[str, Any]]:
-    return [
-        {
-            "index": face.index,
-            "box": list(face.box),
-            "score": round(face.score, 4),
-            "yaw": round(face.yaw, 1),
-            "presence": round(face.presence, 4),
-            "thumbnail": _data_uri(face.thumbnail),
-            **({"why_not": face.why_not.en} if face.why_not else {}),
-        }
-        for face in seen.faces
-    ]
-
-
-def _data_uri(picture: Picture) -> str:
-    file = BytesIO()
-    picture.image().save(file, "JPEG", quality=85)
-    return f"data:image/jpeg;base64,{b64encode(file.getvalue()).decode()}"

@@ -14,20 +14,22 @@ from fastapi import FastAPI
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
-from backends.errors import BadInput, Denied, Overloaded, SignInNeeded, TimedOut, Unavailable
+from backends.errors import BadInput, Unavailable
 from backends.families import Family
 from backends.identity import Ask
-from backends.routes.answers import json_response
+from backends.routes.answers import json_response, served_headers
 from backends.routes.body import CLIENT_CLOSED_REQUEST, CallerLeft, read_sent, unless_left
+from backends.routes.described import ASKING, TIMEOUT, Answers, errors, file, schema_of
 from backends.routes.dialects import DIALECTS, LOOKUPS, READINGS
 from backends.routes.dialects.dialect import Dialect
 from backends.routes.facts import FactsOf, add_lookup, add_reading
-from backends.routes.tally import Tally, events, outcome_of
+from backends.routes.tally import Tally, events, outcome_of, value_of
 from backends.serving import Answer, ModelService
 from backends.serving.wire import Shape
+from backends.serving.wire.exact import Heard, exactly, is_wanted, widened
 from backends.serving.wire.question import Question, Terms
 from backends.serving.wire.text import Sent
-from backends.settings import Settings
+from backends.settings import Limits, Settings
 from backends.telemetry import Instruments
 
 
@@ -37,9 +39,10 @@ def add_model_routes(
     services: Mapping[str, ModelService],
     settings: Settings,
     instruments: Instruments,
+    dialects: Mapping[str, tuple[Dialect, ...]] = DIALECTS,
 ) -> None:
     for name, service in services.items():
-        for dialect in DIALECTS.get(name, ()):
+        for dialect in dialects.get(name, ()):
             route = _Route(dialect, families[name], service, settings, instruments)
             _add(app, name, dialect, route)
         facts = FactsOf(app, families[name], service, settings)
@@ -85,7 +88,7 @@ class _Route:
         tally = Tally(self._service.name, self._instruments, request)
         try:
             self._service.admit()
-            question = await self._read(await read_sent(request, self._limits.body_bytes))
+            question = await self._question(request)
             tally.facts["items"] = len(question.items)
             ask = self._ask(request, question)
             if question.part is not None:
@@ -116,9 +119,21 @@ class _Route:
         headers = {"cache-control": "no-cache", "x-accel-buffering": "no"}
         return StreamingResponse(rest, media_type="text/event-stream", headers=headers)
 
-    async def _read(self, sent: Sent) -> Question:
+    async def _question(self, request: Request) -> Question:
+        """What is asked; a portal's is answered exactly, and its pictures come as base64."""
+        limits = self._limits
+        if isinstance(self._shape, Heard) and is_wanted(request.headers.get("accept", "")):
+            limits = widened(limits)
+            sent = await read_sent(request, limits.body_bytes)
+            return exactly(await self._read(sent, limits), self._shape)
+        return await self._read(await read_sent(request, limits.body_bytes), limits)
+
+    async def _read(self, sent: Sent, limits: Limits) -> Question:
         status = await self._service.status()
-        terms = Terms(self._limits, self._family, status.model, self._aliases)
+        if not status.model:
+            loading = f"The {self._service.name} model is still loading."
+            raise Unavailable(status.reason or loading, retry_after=1)
+        terms = Terms(limits, self._family, status.model, self._aliases)
         if self._shape.is_heavy(sent):
             return await asyncio.to_thread(self._shape.read, sent, terms)
         return self._shape.read(sent, terms)
@@ -135,7 +150,7 @@ class _Route:
 
 async def _written(question: Question, answer: Answer) -> Response:
     if question.file is None:
-        return json_response(question.write(answer), 200, **_headers(answer))
+        return json_response(await value_of(question, answer), 200, **_headers(answer))
     data, kind = await asyncio.to_thread(question.file, answer)
     return Response(data, 200, _headers(answer), media_type=kind)
 
@@ -154,35 +169,22 @@ def _header_timeout(request: Request) -> float | None:
 
 
 def _headers(answer: Answer) -> dict[str, str]:
-    return {
-        "x-model": answer.model,
-        "x-model-revision": str(answer.revision),
-        "server-timing": f"queue;dur={answer.queued * 1e3:.1f}, run;dur={answer.ran * 1e3:.1f}",
-    }
+    timing = f"queue;dur={answer.queued * 1e3:.1f}, run;dur={answer.ran * 1e3:.1f}"
+    return {**served_headers(answer), "server-timing": timing}
 
 
 def _request_body(shape: Shape) -> dict[str, Any]:
-    schema = {"schema": shape.request.model_json_schema()}
+    schema = {"schema": schema_of(shape.request)}
     kinds = ["application/json", *(["multipart/form-data"] if shape.takes_forms else [])]
-    return {"requestBody": {"required": True, "content": dict.fromkeys(kinds, schema)}}
+    content = dict.fromkeys(kinds, schema)
+    return {"parameters": [TIMEOUT], "requestBody": {"required": True, "content": content}}
 
 
-def _responses(dialect: Dialect) -> dict[int | str, dict[str, Any]]:
-    said = {
-        SignInNeeded: "An API key is wrong, or needed and missing.",
-        Denied: "The API key lacks a scope.",
-        BadInput: "Something in the request is wrong; the sentence names the field.",
-        Overloaded: "Busy: Retry-After says when to come back.",
-        Unavailable: "The model cannot serve now.",
-        TimedOut: "Not done in the time that was asked for.",
-    }
+def _responses(dialect: Dialect) -> Answers:
     shape = dialect.shape
     good: dict[str, Any] = (
-        {"model": shape.response}
-        if shape.response
-        else {"description": "The picture.", "content": {"image/png": {}}}
+        {"model": shape.response} if shape.response else file("image/png", "The picture.")
     )
-    told: dict[int | str, dict[str, Any]] = {200: good}
-    for kind, text in said.items():
-        told[dialect.wording.status_of(kind)] = {"description": text}
-    return told
+    if "stream" in shape.request.model_fields:
+        good = {**good, "content": {**good.get("content", {}), "text/event-stream": {}}}
+    return {200: good, **errors(*ASKING, wording=dialect.wording)}

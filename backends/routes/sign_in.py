@@ -184,12 +184,20 @@ def _refuse_other_sites(request: Request) -> None:
     if site is not None:
         own = site in ("same-origin", "none")
     else:
-        own = origin is None or urlsplit(origin).netloc == request.headers.get("host")
+        own = origin is None or _host_of(origin) == request.headers.get("host", "")
     if not own:
         raise Denied(
             "This form was sent by another site. Open Admin and sign in there.",
             zh="该表单来自其他网站。请打开运维页面后再登录。",
         )
+
+
+def _host_of(origin: str) -> str | None:
+    """None where it is no address at all, which no page's is."""
+    try:
+        return urlsplit(origin).netloc
+    except ValueError:
+        return None
 
 
 def _is_json(request: Request) -> bool:

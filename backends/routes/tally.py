@@ -3,6 +3,7 @@ One count and one log line for each request, whatever became of it; and the even
 whose request ends only when its last event was sent.
 """
 
+import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator
@@ -40,6 +41,7 @@ class Tally:
     def answered(self, answer: Answer) -> None:
         self.facts |= {"model": answer.model, "revision": answer.revision}
         self.facts |= {"queued": round(answer.queued, 4), "ran": round(answer.ran, 4)}
+        self.facts |= {"pod": answer.pod} if answer.pod else {}
         self.end("ok")
 
     def end(self, outcome: str) -> None:
@@ -61,21 +63,36 @@ async def events(
 ) -> AsyncIterator[bytes]:
     """Each part as an event, then the whole answer; an error on the way is the last event."""
     try:
-        yield _event(question, first, tally)
+        yield await _event(question, first, tally)
         async for part in parts:
-            yield _event(question, part, tally)
+            yield await _event(question, part, tally)
     except Exception as error:
         if not isinstance(error, QuartetError):
             log.exception("failed")
         tally.end(outcome_of(error))
-        yield b"event: error\ndata: " + orjson.dumps(error_body(error, request_id.get())) + b"\n\n"
+        body = error_body(error, request_id.get(), to_portal=question.is_exact)
+        yield b"event: error\ndata: " + orjson.dumps(body) + b"\n\n"
     finally:
         tally.end("CallerLeft")  # counts only if nothing ended it before
 
 
-def _event(question: Question, part: Any, tally: Tally) -> bytes:
+async def _event(question: Question, part: Any, tally: Tally) -> bytes:
     if isinstance(part, Answer):
         tally.answered(part)
-        return b"data: " + orjson.dumps(question.write(part)) + b"\n\n"
+        value = {**await value_of(question, part), "served_by": _served_by(part)}
+        return b"data: " + orjson.dumps(value) + b"\n\n"
     assert question.part is not None
     return b"data: " + orjson.dumps(question.part(0, part)) + b"\n\n"
+
+
+async def value_of(question: Question, answer: Answer) -> Any:
+    """The response, written in a thread where that takes long."""
+    if question.is_long:
+        return await asyncio.to_thread(question.write, answer)
+    return question.write(answer)
+
+
+def _served_by(answer: Answer) -> dict[str, Any]:
+    """What the headers of a plain answer say: those of a stream went out before it was known."""
+    served = {name: getattr(answer, name) for name in ("model", "revision", "queued", "ran")}
+    return {**served, "pod": answer.pod} if answer.pod else served

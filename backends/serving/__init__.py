@@ -1,8 +1,7 @@
 """
 A service: one family being served. Screens and routes know only this page.
 
-`LocalService` (this process) is the one implementation; others (another pod) fit the same
-protocol.
+`LocalService` (this process) and `RemoteService` (pods elsewhere) fit the same protocol.
 """
 
 from collections.abc import AsyncIterator, Iterator, Sequence
@@ -28,7 +27,8 @@ class State(StrEnum):
 class Answer(Sequence[Any]):
     """
     The outputs of one request, in the order of its items, and who gave them. One model and
-    revision gave them all, whatever was swapped meanwhile. Times are seconds.
+    revision gave them all, whatever was swapped meanwhile. Times are seconds. `pod` is the
+    address that answered, or "" for this process.
     """
 
     outputs: tuple[Any, ...]
@@ -37,6 +37,7 @@ class Answer(Sequence[Any]):
     tokens: int
     queued: float
     ran: float
+    pod: str = ""
 
     def __getitem__(self, index: Any) -> Any:
         return self.outputs[index]
@@ -51,8 +52,9 @@ class Answer(Sequence[Any]):
 @dataclass(frozen=True, slots=True)
 class Status:
     """
-    A service as it is now. `loading` names a model on its way beside the one that serves;
-    `remarks` are what the engine says of itself: its files, or a GPU that it does not get.
+    A service as it is now. `loading` names a model on its way beside the one that serves. `pods`
+    are the services elsewhere that this one asks, each with its address as `pod`. `remarks` are
+    what the engine says of itself: its files, or a GPU that it does not get.
     """
 
     service: str
@@ -69,6 +71,8 @@ class Status:
     predicted_wait: float = 0.0
     breaker: str = "closed"
     remarks: tuple[Note, ...] = ()
+    pod: str = ""
+    pods: "tuple[Status, ...]" = ()
 
     @property
     def is_ready(self) -> bool:

@@ -17,6 +17,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from backends.engines import Emit
@@ -26,6 +27,7 @@ from backends.serving import Answer
 from backends.serving.breaker import Breaker
 from backends.serving.figures import Figures
 from backends.serving.grouping import Cost, group_of_oldest
+from backends.serving.halving import run_apart
 from backends.serving.queueing import Entry, Request, Slot
 from backends.settings import Batching
 from backends.telemetry import Instruments
@@ -339,7 +341,7 @@ class Batcher:
 
     def _run(self, slot: Slot, batch: list[Entry]) -> None:
         began = time.monotonic()
-        outcomes = self._attempt(slot, batch)
+        outcomes = run_apart(partial(self._attempt, slot), batch)
         seconds = max(time.monotonic() - began, 1e-6)
         blamed = [o for o in outcomes if isinstance(o, Exception) and not isinstance(o, BadInput)]
         if blamed:
@@ -366,37 +368,17 @@ class Batcher:
                 self._withdraw(request)  # after an error, what is left of it need not run
         return finished
 
-    def _attempt(self, slot: Slot, batch: list[Entry]) -> list[Any]:
-        """
-        An output or an exception for each entry. A failed batch is halved until a bad entry is
-        alone, so that it fails alone; one that already passed on parts is not run twice.
-        """
-        try:
-            outputs = list(slot.engine.run([entry.item for entry in batch], self._emit_to(batch)))
-            if len(outputs) != len(batch):
-                raise RuntimeError(f"{slot.engine.model}: {len(outputs)} outputs of {len(batch)}")
-        except Exception as error:
-            if len(batch) == 1:
-                return [error]
-            half = len(batch) // 2
-            return [
-                outcome
-                for part in (batch[:half], batch[half:])
-                for outcome in self._again(slot, part, error)
-            ]
+    def _attempt(self, slot: Slot, batch: list[Entry]) -> Sequence[Any]:
+        outputs = slot.engine.run([entry.item for entry in batch], self._emit_to(batch))
+        if len(outputs) != len(batch):
+            raise RuntimeError(f"{slot.engine.model}: {len(outputs)} outputs of {len(batch)}")
         return outputs
-
-    def _again(self, slot: Slot, part: list[Entry], error: Exception) -> list[Any]:
-        live = [entry for entry in part if not (entry.request.left or entry.emitted)]
-        outcomes = iter(self._attempt(slot, live) if live else [])
-        fit = set(map(id, live))
-        return [next(outcomes) if id(entry) in fit else error for entry in part]
 
     def _emit_to(self, batch: list[Entry]) -> Emit:
         def emit(index: int, part: Any) -> bool:
             entry = batch[index]
             parts = entry.request.parts
-            if parts is not None and not entry.request.left:
+            if part is not None and parts is not None and not entry.request.left:
                 entry.emitted = True
                 self._tell(parts.put_nowait, part)
             return not entry.request.left

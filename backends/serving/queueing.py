@@ -33,18 +33,18 @@ class Slot:
 
     @property
     def threads(self) -> int:
-        return self.model.threads
+        own: int = getattr(self.engine, "threads", self.model.threads)
+        return own
+
+    @property
+    def device(self) -> str:
+        own: str = getattr(self.engine, "runs_on", self.model.device)
+        return own
 
     @property
     def capabilities(self) -> Capabilities:
         """The engine's own, if it learnt them at load; else its model's."""
         own: Capabilities = getattr(self.engine, "capabilities", self.model.capabilities)
-        return own
-
-    @property
-    def device(self) -> str:
-        """Where the engine runs, if it says so; else where its model is meant to."""
-        own: str = getattr(self.engine, "device", self.model.device)
         return own
 
     @property

@@ -10,6 +10,7 @@ import os
 import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from backends.errors import Conflict, QuartetError
 
@@ -35,12 +36,12 @@ class Records:
     def read(self, service: str) -> ModelRecord | None:
         """The service's record; None if none was ever written."""
         try:
-            text = self._path(service).read_text(encoding="utf-8")
+            data = self._path(service).read_bytes()
         except FileNotFoundError:
             return None
         try:
-            return ModelRecord(**json.loads(text))
-        except (ValueError, TypeError) as error:
+            return _record(json.loads(data))
+        except (ValueError, TypeError, RecursionError) as error:
             raise QuartetError(
                 f"The model record {self._path(service)} is damaged; restore it or delete it."
             ) from error
@@ -69,3 +70,12 @@ class Records:
 
     def _path(self, service: str) -> Path:
         return self._folder / f"{service}.json"
+
+
+def _record(value: dict[str, Any]) -> ModelRecord:
+    """Raises TypeError for what is no record: whoever reads one compares its revision."""
+    record = ModelRecord(**value)
+    texts = (record.model, record.way, record.previous, record.by, record.when)
+    if type(record.revision) is not int or not all(isinstance(text, str) for text in texts):
+        raise TypeError("a revision is a whole number, the rest is text")
+    return record

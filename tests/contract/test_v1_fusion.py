@@ -87,6 +87,18 @@ def test_one_blend_is_a_marked_png(client: httpx.Client) -> None:
         assert made.convert("RGB").crop(corner) != old.convert("RGB").crop(corner)
 
 
+def test_pictures_can_be_judged_without_making_one(client: httpx.Client) -> None:
+    def checked(target: bytes) -> httpx.Response:
+        pictures = {"source": HOPPER, "target": target}
+        body = {name: b64encode(data).decode() for name, data in pictures.items()}
+        return client.post("/v1/fusion", json={**body, "options": AGREED, "check": True})
+
+    assert checked(ASTRONAUT).json() == {"model": "mesh-blend", "checked": True}
+    refused = checked(COFFEE)
+    assert refused.status_code == 422
+    assert "No face was found in the target" in refused.json()["error"]
+
+
 def test_a_blend_can_be_streamed(client: httpx.Client) -> None:
     body = {
         "source": b64encode(HOPPER).decode(),

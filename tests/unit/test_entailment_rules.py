@@ -257,6 +257,6 @@ def test_models_say_what_they_are_and_what_they_do_not_see() -> None:
     assert "看不出来" in embedded.limits[1]
     assert embedded.capabilities.languages == ("en",)
     assert not embedded.capabilities.premise
-    assert MODELS["ofa-large-snli-ve"].load is None
+    assert MODELS["ofa-large-snli-ve"].capabilities.premise
     assert len(SAMPLE) == 3
     assert np.ptp(SAMPLE[0].picture.array()) > 0

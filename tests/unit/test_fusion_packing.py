@@ -33,7 +33,17 @@ def test_a_blend_comes_back_as_it_was(controls: dict[str, object]) -> None:
 
 def test_what_was_cut_short_is_not_taken_for_a_blend() -> None:
     packed = pack(blend())
-    for damaged in (packed[:-1], packed + b"x", b"JUNK" + packed[4:]):
+    picture, controls = packed.index(b"\x89PNG"), packed.index(b"{")
+    for damaged in (
+        b"",
+        packed[:9],
+        packed[:-1],
+        packed + b"x",
+        b"JUNK" + packed[4:],
+        packed[:picture] + b"rubbish!" + packed[picture + 8 :],
+        packed[:controls] + b"[" + packed[controls + 1 :],
+        packed.replace(b'"blend": 0', b'"blend": 9'),
+    ):
         with pytest.raises(ValueError, match="not a packed blend"):
             unpack(damaged)
 

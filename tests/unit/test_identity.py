@@ -170,8 +170,12 @@ def test_removing_an_account_that_is_not_there_says_so(desk: Desk) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["{", "[]", '{"ada": {}}', '{"ada": {"hash": "x", "roles": ["god"]}}', '{"ada": 1}']
-)
+    "text",
+    [
+        "{", "[]", '{"ada": {}}', '{"ada": {"hash": "x", "roles": ["god"]}}', '{"ada": 1}',
+        pytest.param("[" * 100_000, id="deep"),
+    ],
+)  # fmt: skip
 def test_a_damaged_accounts_file_stops_the_start(tmp_path: Path, text: str) -> None:
     (tmp_path / "accounts.json").write_text(text)
     with pytest.raises(QuartetError, match="damaged"):

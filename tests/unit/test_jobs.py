@@ -5,6 +5,7 @@ import logging
 import sqlite3
 import threading
 from collections.abc import AsyncIterator, Callable
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -77,7 +78,7 @@ class Service:
             if (error := self.fails(item)) is not None:
                 raise error
             yield Progress(0.75, "fusing")
-            yield Answer((item.upper(),), "stub", 1, 1, 0.0, 0.0)
+            yield Answer((item.upper(),), "stub", 7, 1, 0.0, 0.0, "pod:1")
             finished = True
         finally:
             self.running -= 1
@@ -167,6 +168,28 @@ async def test_a_job_ends_with_its_file_and_its_notes(house: House) -> None:
     assert (done.progress, done.notes, done.error) == (1.0, (("a note", "备注"),), "")
     assert house.files() == [".result"]  # what was uploaded is gone as soon as it is not needed
     assert house.counted("ok") == 1
+
+
+async def test_a_job_knows_who_made_its_picture_after_a_restart_too(house: House) -> None:
+    jobs = await house.start()
+    done = await until(jobs, await submit(jobs, "face"), JobState.DONE)
+    assert (done.model, done.revision, done.pod) == ("stub", 7, "pod:1")
+    await jobs.close()
+    again = await (await house.start()).get(done.id, ANNA)
+    assert (again.model, again.revision, again.pod) == ("stub", 7, "pod:1")
+
+
+async def test_a_table_of_before_gains_what_it_lacks(house: House) -> None:
+    jobs = await house.start()
+    old = await until(jobs, await submit(jobs, "face"), JobState.DONE)
+    await jobs.close()
+    with closing(sqlite3.connect(house.folder / "jobs.db", isolation_level=None)) as table:
+        for column in ("model", "revision", "pod"):
+            table.execute(f"ALTER TABLE jobs DROP COLUMN {column}")
+    jobs = await house.start()
+    found = await jobs.get(old.id, ANNA)
+    assert (found.state, found.model, found.revision, found.pod) == (JobState.DONE, "", 0, "")
+    assert await jobs.result(old.id, ANNA) == b"file of FACE"
 
 
 async def test_a_watcher_sees_every_step_and_then_the_end(house: House) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 from PIL.Image import Transpose
@@ -23,6 +23,7 @@ from backends.engines.pictures import (
     UNDERSTANDING_SIDE,
     decode_base64,
     read_picture,
+    times_smaller,
 )
 from backends.errors import BadInput
 
@@ -192,6 +193,65 @@ def test_nothing_but_pixels_comes_through() -> None:
     assert b"secret" in data
     assert b"secret" not in picture.rgb
     assert "rgb" not in repr(picture)
+
+
+def telling(kind: str, turn: int, size: tuple[int, int]) -> bytes:
+    """A file that tells wherever its kind can: the camera's notes, a comment, a colour profile."""
+    exif = Image.Exif()
+    exif[ORIENTATION], exif[0x010E] = turn, "a secret place"
+    secrets: dict[str, object] = {"exif": exif, "icc_profile": b"a secret profile"}
+    if kind == "JPEG":
+        secrets |= {"comment": b"a secret comment", "xmp": b"a secret life"}
+    data = saved(CAT.resize(size), kind, **secrets)
+    if kind == "JPEG":
+        thumbnail = b"JFXX\0\x10secret thumbnail..."
+        data = data[:2] + b"\xff\xe0\0\x1a" + thumbnail[:24] + data[2:] + b"a secret film"
+    return data
+
+
+@pytest.mark.parametrize("side", [None, UNDERSTANDING_SIDE])
+@pytest.mark.parametrize("size", [(300, 200), (2900, 1000), (3841, 1925), (4000, 90)])
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
+@pytest.mark.parametrize("turn", [1, 6])
+def test_what_draws_a_picture_gives_its_pixels_again_and_tells_nothing(
+    kind: str, turn: int, size: tuple[int, int], side: int | None
+) -> None:
+    data = telling(kind, turn, size)
+    picture = read_picture(data, side=side)
+    assert b"secret" in data
+    assert b"secret" not in picture.as_file()
+    assert len(picture.file) < len(data)
+    again = read_picture(picture.as_file(), side=side)
+    assert again == picture
+    assert again.as_file() == picture.as_file()
+
+
+def test_what_draws_a_jpeg_keeps_its_colours() -> None:
+    data = saved(CAT, "JPEG", keep_rgb=True)
+    for said, unsaid in (
+        (b"R\x11\0G\x11\0B\x11", b"\1\x11\0\2\x11\0\3\x11"),
+        (b"R\0G\0B", b"\1\0\2\0\3"),
+    ):
+        assert said in data
+        data = data.replace(said, unsaid, 1)  # now nothing but Adobe's segment says that it is RGB
+    picture = read_picture(data)
+    assert differ(picture, CAT) < 4
+    assert read_picture(picture.file) == picture
+
+
+@given(st.integers(1, 9000), st.integers(1, 9000), st.integers(30, 500))
+@example(1283, 101, 30)  # its half just fits, but half of 101 is 51
+def test_what_was_made_smaller_is_not_made_smaller_again(
+    width: int, height: int, side: int
+) -> None:
+    once = shrunk_to(width, height, side)
+    assert shrunk_to(*once, side) == once
+
+
+def shrunk_to(width: int, height: int, side: int) -> tuple[int, int]:
+    """The size alone: no pixel is needed to know it."""
+    times = times_smaller(width, height, side)
+    return -(-width // times), -(-height // times)
 
 
 def test_the_same_pixels_have_the_same_digest() -> None:

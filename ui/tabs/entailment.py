@@ -16,12 +16,13 @@ import gradio as gr
 from backends.engines.entailment import Claim
 from backends.errors import BadInput
 from backends.portal import Portal
+from backends.serving.wire.entailment import LONGEST
 from backends.serving.wire.text import clean
 from backends.settings import Limits
 from ui.draw import code_block, empty, hint, html, note
 from ui.guard import QUIET, ask, guarded, noted, validator
 from ui.tabs import examples
-from ui.tabs.models import draw_lack, draw_model
+from ui.tabs.models import answered_by, draw_lack, draw_model
 from ui.tabs.pictures import photo, read_upload, upload
 from ui.tabs.samples import entailment_samples
 from ui.tabs.verdicts import draw_verdicts
@@ -123,7 +124,7 @@ def _answer_runs(portal: Portal, page: "Page", given: Inputs, shown: Outputs) ->
 
     @validator(ORDER)
     def check(image: str | None, statements: str, premise: str) -> Iterator[BadInput]:
-        return wrong(image, statements, limits)
+        return wrong(image, statements, premise, limits)
 
     @guarded(portal, NAME)
     async def run(image: str | None, statements: str, premise: str, request: gr.Request) -> str:
@@ -134,7 +135,8 @@ def _answer_runs(portal: Portal, page: "Page", given: Inputs, shown: Outputs) ->
         noted(answer)
         told = [both(each.en, each.zh) for each in claims[0].picture.notes]
         title = family.models[answer.model].title
-        return draw_verdicts(claims, answer, title, seconds, told)
+        by = answered_by(title, answer.revision, answer.pod)
+        return draw_verdicts(claims, answer, by, seconds, told)
 
     @guarded(portal)
     async def refresh() -> tuple[Any, ...]:
@@ -164,15 +166,15 @@ def _answer_runs(portal: Portal, page: "Page", given: Inputs, shown: Outputs) ->
 
 def _follow(portal: Portal, page: "Page", given: Inputs, shown: Outputs) -> None:
     @guarded(portal)
-    async def code(statements: str, here: str) -> tuple[str, str]:
-        made = entailment_samples(here.rstrip("/"), read_statements(statements))
+    async def code(statements: str, premise: str, here: str) -> tuple[str, str]:
+        made = entailment_samples(here.rstrip("/"), read_statements(statements), plain(premise))
         told = note("info", say("entailment.code_picture"))
         curl = code_block("curl", "curl", made.curl)
         return told + curl + code_block("python", say("rerank.python"), made.python), here
 
     coded: dict[str, Any] = {
         "fn": code,
-        "inputs": [given.statements, shown.here],
+        "inputs": [given.statements, given.premise, shown.here],
         "outputs": [shown.code, shown.here],
         "js": HERE,
         **QUIET,
@@ -186,11 +188,14 @@ def _filler(each: examples.Stated) -> Any:
 
 def read_statements(text: str) -> list[str]:
     """One a line; blank lines and what is not text are left out."""
-    lines = (clean(line)[0].strip() for line in (text or "").splitlines())
-    return [line for line in lines if line]
+    return [line for line in map(plain, (text or "").splitlines()) if line]
 
 
-def wrong(image: str | None, statements: str, limits: Limits) -> Iterator[BadInput]:
+def plain(text: str | None) -> str:
+    return clean(text or "")[0].strip()
+
+
+def wrong(image: str | None, statements: str, premise: str, limits: Limits) -> Iterator[BadInput]:
     """What is wrong with the inputs; each fault names one of ORDER."""
     if not image:
         yield refusal("entailment.no_image", "image")
@@ -199,12 +204,15 @@ def wrong(image: str | None, statements: str, limits: Limits) -> Iterator[BadInp
         yield refusal("entailment.no_statements", "statements")
     if len(lines) > limits.statements:
         yield refusal("entailment.too_many", "statements", found=len(lines), most=limits.statements)
+    for field, text in [*(("statements", line) for line in lines), ("premise", plain(premise))]:
+        if len(text) > LONGEST:
+            yield refusal("entailment.too_long", field, found=len(text), most=LONGEST)
 
 
 def read(image: str | None, statements: str, premise: str, limits: Limits) -> tuple[Claim, ...]:
     """In a thread: a picture is decoded. Raises the first thing that is wrong."""
-    for fault in wrong(image, statements, limits):
+    for fault in wrong(image, statements, premise, limits):
         raise fault
     assert image is not None
     picture = read_upload(image, "image", limits)
-    return tuple(Claim(picture, line, premise) for line in read_statements(statements))
+    return tuple(Claim(picture, line, plain(premise)) for line in read_statements(statements))

@@ -26,7 +26,7 @@ from ui.draw import code_block, empty, hint, html, note
 from ui.guard import QUIET, ask, guarded, principal, streamed, validator
 from ui.tabs import examples
 from ui.tabs.fused import draw_end, draw_faces, draw_pair, draw_progress, face_at
-from ui.tabs.models import draw_model
+from ui.tabs.models import answered_by, draw_model
 from ui.tabs.pictures import photo, read_result, read_upload, upload
 from ui.tabs.samples import fusion_samples
 from ui.texts import both, label, refusal, say
@@ -271,9 +271,8 @@ async def _ended(
         address = f"{here}v1/fusion/jobs/{job.id}/result"
     else:
         address = f"data:image/png;base64,{b64encode(data).decode()}"
-    status = await portal.services[NAME].status()
-    model = portal.families[NAME].models[status.model].title if status.model else ""
-    figures = say("fusion.done", model=model, milliseconds=round(seconds * 1e3))
+    by = answered_by(portal.families[NAME].models[job.model].title, job.revision, job.pod)
+    figures = say("fusion.done", model=by, milliseconds=round(seconds * 1e3))
     return await asyncio.to_thread(
         draw_pair, before, after, job, address, figures, _minutes(portal)
     )

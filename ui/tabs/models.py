@@ -8,7 +8,7 @@ from html import escape
 
 from backends.engines import Model
 from backends.families import Family
-from backends.serving import Status
+from backends.serving import State, Status
 from ui.draw import chip, note
 from ui.texts import both, say
 
@@ -16,7 +16,7 @@ from ui.texts import both, say
 def draw_model(status: Status, family: Family) -> str:
     """Which model answers, what it can and cannot do, and how to get another."""
     model = family.models.get(status.model)
-    if model is None:
+    if model is None or _is_gone(status):
         return f'<div class="q-model">{note("mid", _nothing_loaded(status))}</div>'
     runs = say("model.runs_on", model=model.title, device=status.device)
     limits = f"<p>{both(*model.limits)}</p>" if model.limits[0] else ""
@@ -25,6 +25,12 @@ def draw_model(status: Status, family: Family) -> str:
         f'<section class="q-model"><div class="q-model-top"><span>{runs}</span>'
         f"{chip('info', both(*model.about))}</div>{limits}<ul>{others}</ul></section>"
     )
+
+
+def answered_by(title: str, revision: int, pod: str) -> tuple[str, str]:
+    """Who gave an answer, in English and Chinese; `pod` is "" for this process."""
+    at = (f", {pod}", f"，{pod}") if pod else ("", "")
+    return f"{title}, revision {revision}{at[0]}", f"{title}，修订 {revision}{at[1]}"
 
 
 def draw_lack(capability: str, status: Status, family: Family) -> str:
@@ -49,6 +55,13 @@ def _others(models: Iterable[Model]) -> Iterator[str]:
         yield f"<li>{say(key, model=names, about=about, device=device, count=len(titles))}</li>"
 
 
+def _is_gone(status: Status) -> bool:
+    """Runs elsewhere, and nobody there answers."""
+    return bool(status.pods) and status.state is State.FAILED
+
+
 def _nothing_loaded(status: Status) -> str:
+    if _is_gone(status):
+        return f"{say('model.gone')} {escape(status.reason)}"
     reason = escape(status.reason) if status.reason else say("model.still_loading")
     return f"{say('model.none')} {reason}"

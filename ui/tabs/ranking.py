@@ -15,7 +15,7 @@ from backends.engines.rerank import Pair, Relevance, picture_of, text_of
 from backends.serving import Answer
 from ui.draw import bar, empty, note
 from ui.tabs.pictures import thumbnail
-from ui.texts import plain, say
+from ui.texts import both, plain, say
 
 LONG = 180  # characters of a title that two lines hold
 
@@ -86,11 +86,15 @@ def rank(
 
 
 def draw_ranking(
-    ranking: Ranking, title: str, threshold: float, seconds: float, notes: Sequence[str] = ()
+    ranking: Ranking,
+    by: tuple[str, str],
+    threshold: float,
+    seconds: float,
+    notes: Sequence[str] = (),
 ) -> str:
     """
-    The whole result. `title` is the model's, `seconds` what the visitor waited for it; `notes`
-    are HTML, such as `say(...)`.
+    The whole result. `by` is who answered, in English and Chinese, `seconds` what the visitor
+    waited for it; `notes` are HTML, such as `say(...)`.
     """
     if not ranking.rows:
         return empty(
@@ -101,17 +105,17 @@ def draw_ranking(
     rows = "".join(_row(row, ranking.query) for row in ranking.rows)
     kind = "q-rank q-with-pictures" if any(row.picture for row in ranking.rows) else "q-rank"
     return (
-        f'<div class="q-sum" role="status">{_summary(ranking, title, seconds)}</div>'
+        f'<div class="q-sum" role="status">{_summary(ranking, by, seconds)}</div>'
         f'<ol class="{kind}">{rows}</ol>'
         + (f'<div class="q-told">{"".join(note("info", line) for line in told)}</div>' * bool(told))
     )
 
 
-def _summary(ranking: Ranking, title: str, seconds: float) -> str:
+def _summary(ranking: Ranking, by: tuple[str, str], seconds: float) -> str:
     figures = say("rerank.shown", shown=len(ranking.rows), count=ranking.total)
     took = f"{max(1, round(1000 * seconds))} ms"
     return (
-        f"<span>{figures} <i>·</i> {escape(title)} <i>·</i> "
+        f"<span>{figures} <i>·</i> {both(*by)} <i>·</i> "
         f'<span class="mono">{took}</span></span>'
         f'<span class="q-marks">{say("rerank.marks")}</span>'
     )

@@ -23,7 +23,7 @@ from ui.draw import code_block, empty, hint, html, note
 from ui.guard import QUIET, ask, guarded, noted, validator
 from ui.tabs import examples
 from ui.tabs.documents import READERS, read_lines
-from ui.tabs.models import draw_lack, draw_model
+from ui.tabs.models import answered_by, draw_lack, draw_model
 from ui.tabs.pictures import photo, uploads
 from ui.tabs.ranking import draw_ranking, rank
 from ui.tabs.request import ORDER, Uploaded, all_documents, file_documents, notes, read, wrong
@@ -191,7 +191,8 @@ class Handlers:
         noted(answer)
         model = self._family.models[answer.model]
         ranking = rank(asked.pairs, answer, top_n or TOP_N, threshold, asked.names)
-        return draw_ranking(ranking, model.title, threshold, seconds, notes(asked, model))
+        by = answered_by(model.title, answer.revision, answer.pod)
+        return draw_ranking(ranking, by, threshold, seconds, notes(asked, model))
 
     async def refresh(self) -> tuple[Any, ...]:
         """The model's card, the controls that it can serve, and why the others are off."""

@@ -42,14 +42,17 @@ def translate_samples(address: str, text: str, source: str, target: str) -> Samp
     return Samples(_curl(url, body), _python(url, body, _TRANSLATED), left_out)
 
 
-def entailment_samples(address: str, statements: Sequence[str]) -> Samples:
+def entailment_samples(address: str, statements: Sequence[str], premise: str = "") -> Samples:
     """For a picture in a file beside: its bytes do not belong on a clipboard."""
     url = f"{address}/v1/entailment"
-    fields = " \\\n  ".join(
-        f"--form-string {shlex.quote(f'statements={statement}')}" for statement in statements
-    )
+    given = [f"statements={statement}" for statement in statements]
+    if premise:
+        given.append(f"premise={premise}")
+    fields = " \\\n  ".join(f"--form-string {shlex.quote(each)}" for each in given)
     curl = f"curl -sS {shlex.quote(url)} \\\n  -F image=@photo.jpg \\\n  {fields}\n"
     body: dict[str, object] = {"image": "", "statements": list(statements)}
+    if premise:
+        body["premise"] = premise
     python = _python(url, body, _CHECKED).replace(
         '"image": ""', '"image": b64encode(Path("photo.jpg").read_bytes()).decode()'
     )

@@ -22,7 +22,7 @@ from ui.draw import code_block, hint, html, note
 from ui.guard import QUIET, ask, guarded, streamed, validator
 from ui.tabs import examples
 from ui.tabs.languages import best_target, chinese_first, every, lack, sources, targets
-from ui.tabs.models import draw_model
+from ui.tabs.models import answered_by, draw_model
 from ui.tabs.samples import translate_samples
 from ui.texts import TEXTS, both, label, say
 
@@ -256,9 +256,8 @@ def _follow(portal: Portal, page: "Page", given: Inputs, shown: Outputs) -> None
 def _told(asked: Passage, whole: Translation, answer: Answer, seconds: float) -> str:
     """What is said under the result: figures, the language found, the way, the warnings."""
     milliseconds = round(seconds * 1e3)
-    figures = say(
-        "translate.done", count=len(asked.text), model=answer.model, milliseconds=milliseconds
-    )
+    by = answered_by(answer.model, answer.revision, answer.pod)
+    figures = say("translate.done", count=len(asked.text), model=by, milliseconds=milliseconds)
     language = TEXTS.get(f"language.{whole.source}", (whole.source, whole.source))
     found = say("translate.found", language=language) if asked.source == AUTO else ""
     way = " → ".join(say(f"translate.{step}") for step in whole.path)

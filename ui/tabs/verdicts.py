@@ -6,7 +6,6 @@ how often it was right before gets one line in words, because a bar would claim 
 """
 
 from collections.abc import Iterable, Sequence
-from html import escape
 
 from backends.engines.entailment import LABELS, Claim, Evidence, Verdict
 from backends.serving import Answer
@@ -18,14 +17,18 @@ GROUPS = ("found", "checked", "unchecked", "note")
 
 
 def draw_verdicts(
-    claims: Sequence[Claim], answer: Answer, title: str, seconds: float, notes: Sequence[str]
+    claims: Sequence[Claim],
+    answer: Answer,
+    by: tuple[str, str],
+    seconds: float,
+    notes: Sequence[str],
 ) -> str:
-    """`notes` are HTML: how the picture was read."""
+    """`by` is who answered, in English and Chinese; `notes` are HTML: how the picture was read."""
     rows = "".join(_row(claim, verdict) for claim, verdict in zip(claims, answer, strict=True))
     count = say("entailment.count", count=len(claims))
     told = "".join(note("info", each) for each in notes)
     return (
-        f'<div class="q-sum"><span>{count} <i>·</i> {escape(title)} <i>·</i> '
+        f'<div class="q-sum"><span>{count} <i>·</i> {both(*by)} <i>·</i> '
         f'<span class="mono">{seconds * 1e3:.0f} ms</span></span></div>{told}'
         f'<ul class="q-verdicts">{rows}</ul>{_measured(answer)}'
     )
@@ -48,7 +51,7 @@ def _evidence(evidence: Sequence[Evidence]) -> str:
         if said:
             texts = "".join(f"<span>{both(each.en, each.zh)}</span>" for each in said)
             lines.append(f'<dt>{say(f"entailment.{group}")}</dt><dd class="{group}">{texts}</dd>')
-    return f'<dl class="vd-why">{"".join(lines)}</dl>'
+    return f'<dl class="vd-why">{"".join(lines)}</dl>' if lines else ""
 
 
 def _own(verdict: Verdict) -> str:

@@ -7,7 +7,7 @@ The family's item and result, and the table of its models with one loader each.
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
-from backends.engines import Capabilities, Engine, Model
+from backends.engines import Capabilities, Engine, Model, weights
 from backends.engines.picture import Picture
 from backends.settings import Settings
 
@@ -42,6 +42,13 @@ class Evidence:
     probability: float | None = None
 
 
+PREMISE_UNUSED = Evidence(
+    "note",
+    "The premise was not used: this model goes by the picture alone.",
+    "未使用前提：该模型只依据图片判断。",
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Verdict:
     """
@@ -59,6 +66,19 @@ def load_objects_and_faces(settings: Settings) -> Engine[Claim, Verdict]:
     from backends.engines.entailment.embedded import ObjectsAndFaces
 
     return ObjectsAndFaces()
+
+
+OFA_LARGE = "iic/ofa_visual-entailment_snli-ve_large_en"
+OFA_FILES = (
+    "configuration.json", "config.json", "vocab.json", "merges.txt", "ans2label.json", "*model.*"
+)  # fmt: skip
+
+
+def load_ofa_large(settings: Settings) -> Engine[Claim, Verdict | None]:
+    folder = weights.find(OFA_LARGE, OFA_FILES, settings.models)
+    with weights.libraries():
+        from backends.engines.entailment.ofa import load
+    return load(folder, settings.models)
 
 
 MODELS: dict[str, Model] = {
@@ -91,12 +111,19 @@ MODELS: dict[str, Model] = {
         Model(
             name="ofa-large-snli-ve",
             title="OFA-large, SNLI-VE",
-            load=None,
+            load=load_ofa_large,
             licence="Apache-2.0",
-            source="iic/ofa_visual-entailment_snli-ve_large_en",
+            source=OFA_LARGE,
             about=(
                 "Trained on SNLI-VE; three probabilities of its own, and a premise",
                 "在 SNLI-VE 上训练；给出自己的三个概率，并支持前提",
+            ),
+            limits=(
+                "Trained on photos of everyday scenes with short English sentences about them. "
+                "The three probabilities are its own for this picture; we have not measured how "
+                "often they are right. A premise is read as a caption of the picture.",
+                "训练数据为日常场景照片及简短的英语语句。三个概率由模型针对这张图片给出，"
+                "我们没有测量其正确率。前提会被当作图片的说明文字。",
             ),
             device="GPU",
             capabilities=Capabilities(premise=True, languages=("en",)),

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from backends.engines import Emit
 from backends.engines.e5 import E5
-from backends.engines.entailment import LABELS, Claim, Evidence, Label, Verdict
+from backends.engines.entailment import LABELS, PREMISE_UNUSED, Claim, Label, Verdict
 from backends.engines.entailment.colours import Colours, colours_of
 from backends.engines.entailment.nouns import Noun, NounTable
 from backends.engines.entailment.rules import Look, judge
@@ -35,12 +35,6 @@ _MOST_WORDS = 100
 _PICTURES = 64  # looks remembered, 4 kB each
 _NOUNS = 1024  # nouns remembered, 4 kB each
 _FACE = 0.004  # least share of the picture that a face has, to count
-
-_PREMISE = Evidence(
-    "note",
-    "The premise was not used: this model goes by the picture alone.",
-    "未使用前提：该模型只依据图片判断。",
-)
 
 
 class Finder(Protocol):
@@ -96,7 +90,7 @@ class ObjectsAndFaces:
         )
         label, evidence = judge(read_sentence(claim.hypothesis, self._table), look)
         if claim.premise.strip():
-            evidence += (_PREMISE,)
+            evidence += (PREMISE_UNUSED,)
         return Verdict(label, self._rates[label], evidence, measured=True)
 
     def _see(self, picture: Picture) -> _Seen:

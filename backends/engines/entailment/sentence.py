@@ -55,10 +55,9 @@ class Sentence:
 
 
 def read_sentence(statement: str, table: NounTable) -> Sentence:
-    statement = _without_accents(statement)
-    if not _is_english(statement):
+    if not is_english(statement):
         return Sentence(is_english=False)
-    text = statement.lower().strip()
+    text = _without_accents(statement).lower().strip()
     claim = _THERE_IS.sub("", text)
     exists = claim != text
     claim = _AMOUNT_OF.sub("", claim)
@@ -92,8 +91,9 @@ def _without_accents(text: str) -> str:
     return "".join(each for each in plain if not unicodedata.combining(each))
 
 
-def _is_english(text: str) -> bool:
-    """Of text without accents. Short of a dictionary: Latin letters, and no foreign small word."""
+def is_english(text: str) -> bool:
+    """Short of a dictionary: Latin letters, accents aside, and no foreign small word."""
+    text = _without_accents(text)
     if any(each.isalpha() and not each.isascii() for each in text):
         return False
     return not _FOREIGN & {word.lower() for word in _WORD.findall(text)}

@@ -109,6 +109,14 @@ class Fused:
     notes: tuple[Note, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """The same from a service elsewhere: `file` is the PNG that the owner gets, marked there."""
+
+    file: bytes
+    notes: tuple[Note, ...] = ()
+
+
 def load_mesh_blend(settings: Settings) -> Engine[Blend | Look | Check, Fused | Seen | None]:
     from backends.engines.faces import shared_finder
     from backends.engines.fusion.embedded import MeshBlend

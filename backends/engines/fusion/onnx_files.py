@@ -119,6 +119,10 @@ class Network:
         """All outputs, in the order of the file."""
         return [np.asarray(made, np.float32) for made in self._session.run(None, given)]
 
+    def close(self) -> None:
+        """Gives the memory back now, whoever still holds this. Never during `run`."""
+        del self._session
+
     def wrong(self, what: str) -> ModelLoadError:
         """The file is not what its name says: one phrase that names it."""
         return ModelLoadError(

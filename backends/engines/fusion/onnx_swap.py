@@ -45,7 +45,7 @@ _DEFAULTS = {f.name: f.default for f in fields(Blend)}
 
 class InSwapper:
     """
-    Thread-safe: networks are read only. `device` is where it really runs; `remarks` name the
+    Thread-safe: networks are read only. `runs_on` is the device that it really has; `remarks` name the
     files with hash and licence, and say when a GPU that was asked for is not used.
     """
 
@@ -56,7 +56,8 @@ class InSwapper:
     ) -> None:
         cv2.setNumThreads(1)  # engine threads are the service's; more only fight for the cores
         self._course = course
-        self.device = "GPU" if all(network.on_gpu for network in networks) else "CPU"
+        self._networks = networks
+        self.runs_on = "GPU" if all(network.on_gpu for network in networks) else "CPU"
         self.remarks = remarks
 
     def tokens(self, item: Blend | Look | Check) -> int:
@@ -69,10 +70,12 @@ class InSwapper:
 
     def close(self) -> None:
         self._course.close()
+        for network in self._networks:
+            network.close()
 
 
 class Painter:
-    """The networks that paint; an object of its own, so that they go when their engine goes."""
+    """The networks that paint one face."""
 
     def __init__(
         self,

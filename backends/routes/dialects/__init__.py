@@ -11,11 +11,13 @@ from backends.routes.answers import PLAIN, Wording
 from backends.routes.dialects import deepl, libretranslate, ofa, rerank
 from backends.routes.dialects.dialect import Dialect, Lookup, Reading
 from backends.serving.wire import SHAPES
+from backends.serving.wire.faces import FacesShape
 
 _OURS: Mapping[str, Wording] = {"rerank": rerank.OURS}
 _OTHERS: Mapping[str, tuple[Dialect, ...]] = {
     "rerank": rerank.OTHERS,
     "entailment": (ofa.DIALECT,),
+    "fusion": (Dialect("Faces", ("/v1/fusion/faces",), FacesShape()),),
     "translate": (libretranslate.DIALECT, deepl.DIALECT),
 }
 

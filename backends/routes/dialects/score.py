@@ -12,9 +12,9 @@ import uuid
 from functools import partial
 from typing import Any, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
-from backends.engines.rerank import text_of
+from backends.engines.rerank import Relevance, text_of
 from backends.errors import BadInput
 from backends.serving import Answer
 from backends.serving.wire.documents import read_document
@@ -74,6 +74,8 @@ class ScoreShape:
     response: type[BaseModel] | None = ScoreResponse
 
     takes_forms = False
+    outputs = TypeAdapter(tuple[Relevance, ...])  # what a portal asks for several queries
+    parts = TypeAdapter(None)
 
     def is_heavy(self, sent: Sent) -> bool:
         given = next((sent.value[name] for name in DOCUMENTS if name in sent.value), None)

@@ -2,7 +2,9 @@
 Items and results as JSON: one shape for each family, in one table.
 
 A shape reads a request's body into items and writes the answer. It is pure: BadInput leaves
-here, before any queue, and names the field as the caller wrote it.
+here, before any queue, and names the field as the caller wrote it. One that is `Exact` goes the
+other way too, so that a portal can ask pods: what it asks is read as the same items, and what
+they answer is heard as the same outputs.
 """
 
 from collections.abc import Mapping

@@ -8,7 +8,7 @@ from typing import Any
 from backends.engines.picture import Picture
 from backends.engines.rerank import Document, Illustrated, picture_of, text_of
 from backends.errors import BadInput
-from backends.serving.wire.pictures import picture_from, url_of
+from backends.serving.wire.pictures import picture_as_sent, picture_from, url_of
 from backends.serving.wire.question import Terms
 from backends.serving.wire.text import listed
 
@@ -84,3 +84,12 @@ def sent_back(document: Document) -> dict[str, Any]:
     if picture is not None:
         said["image"] = {"width": picture.width, "height": picture.height}
     return said
+
+
+def as_sent(document: Document) -> str | dict[str, str]:
+    """What `read_document` makes this document of."""
+    if isinstance(document, str):
+        return document
+    text, picture = text_of(document), picture_of(document)
+    sent = {} if text is None else {"text": text}
+    return sent if picture is None else {**sent, "image": picture_as_sent(picture)}

@@ -8,15 +8,17 @@
 The image is base64 or a data URI; or send a multipart form with a file `image`.
 """
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from backends.engines.entailment import LABELS, Claim, Verdict
 from backends.errors import BadInput
 from backends.serving import Answer
-from backends.serving.wire.pictures import notes_of, picture_from
+from backends.serving.wire.exact import Asked
+from backends.serving.wire.pictures import notes_of, picture_as_sent, picture_from
 from backends.serving.wire.question import Question, Terms
 from backends.serving.wire.text import Sent, listed, validated
 
@@ -57,6 +59,8 @@ class EntailmentShape:
     request: type[BaseModel] = EntailmentRequest
     response: type[BaseModel] | None = EntailmentResponse
     takes_forms = True
+    outputs = TypeAdapter(tuple[Verdict, ...])
+    parts = TypeAdapter(None)  # a verdict has none
 
     def is_heavy(self, sent: Sent) -> bool:
         return True  # a picture is always decoded
@@ -74,6 +78,16 @@ class EntailmentShape:
         if asked.model_extra:
             warnings.append(f"Unknown fields were ignored: {listed(sorted(asked.model_extra))}.")
         return Question(items, partial(_write, warnings), asked.timeout)
+
+    def ask(self, items: Sequence[Any]) -> Asked:
+        first: Claim = items[0]
+        for item in items:
+            if item != Claim(first.picture, item.hypothesis, first.premise):
+                raise ValueError("a request has one picture and one premise")
+        statements = [item.hypothesis for item in items]
+        image = picture_as_sent(first.picture)
+        fields = {"image": image, "statements": statements, "premise": first.premise}
+        return Asked("/v1/entailment", fields)
 
 
 def _check(asked: EntailmentRequest, terms: Terms) -> None:

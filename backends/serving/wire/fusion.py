@@ -1,9 +1,10 @@
 """
-`/v1/fusion`: one blend, answered at once; and what `/v1/fusion/jobs` and `/v1/fusion/faces` read.
+`/v1/fusion`: one blend, answered at once; and what `/v1/fusion/jobs` reads.
 
 > {"source", "target", "options": {"source_face"?, "target_face"?, "blend"?, "shape"?, "consent":
-   true, "priority"?}, "stream"?}
-< the picture (PNG, marked as AI-edited); or events: {"progress", "stage"}…, then {"image", "notes"}
+   true, "priority"?}, "stream"?, "check"?}
+< the picture (PNG, marked as AI-edited); or events: {"progress", "stage"}…, then {"image",
+   "notes"}; or {"model", "checked"} if the pictures were only to be judged
 
 Pictures are base64 or data URIs; or send a multipart form with files `source` and `target` and one
 part of JSON, `options`.
@@ -11,20 +12,24 @@ part of JSON, `options`.
 
 import json
 from base64 import b64encode
+from collections.abc import Sequence
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
-from backends.engines.fusion import Blend, Look, Progress
+from backends.engines.fusion import Blend, Check, Look, Progress
 from backends.errors import BadInput
 from backends.serving import Answer
-from backends.serving.wire.pictures import picture_from
+from backends.serving.wire.exact import Asked
+from backends.serving.wire.fused import OUTPUTS
+from backends.serving.wire.pictures import picture_as_sent, picture_from
 from backends.serving.wire.question import Question, Terms
 from backends.serving.wire.text import Sent, validated
 from backends.settings import Limits
 
 PICTURE_TYPE = "image/png"
 MOST_PRIORITY = 5
+_CHOICES = ("source_face", "target_face", "blend", "shape")
 
 
 class FusionOptions(BaseModel):
@@ -47,15 +52,10 @@ class FusionRequest(BaseModel):
     target: str | bytes = Field(description="Where it goes.")
     options: FusionOptions
     stream: bool = Field(False, description="Send progress as server-sent events.")
+    check: bool = Field(False, description="Only judge the pictures; make nothing.")
     timeout: float | None = Field(
         None, gt=0, allow_inf_nan=False, description="Seconds the answer may take."
     )
-
-
-class FacesRequest(BaseModel):
-    model_config = ConfigDict(strict=True, extra="forbid")
-
-    image: str | bytes = Field(description="Base64, a data URI, or a file of a form.")
 
 
 class FusionShape:
@@ -63,14 +63,35 @@ class FusionShape:
     request: type[BaseModel] = FusionRequest
     response: type[BaseModel] | None = None  # a picture
     takes_forms = True
+    outputs = OUTPUTS
+    parts = TypeAdapter(Progress)
 
     def is_heavy(self, sent: Sent) -> bool:
         return True
 
     def read(self, sent: Sent, terms: Terms) -> Question:
         asked, blend = read_blend(sent, terms.limits)
+        if asked.check:
+            return Question((Check(blend),), _checked, asked.timeout)
         part = _part if asked.stream else None
-        return Question((blend,), _write, asked.timeout, part, file=_file)
+        return Question((blend,), _write, asked.timeout, part, file=_file, is_long=True)
+
+    def ask(self, items: Sequence[Any]) -> Asked:
+        if len(items) != 1:
+            raise ValueError("a request has one blend, or one picture to look for faces in")
+        item: Blend | Check | Look = items[0]
+        if isinstance(item, Look):
+            return Asked("/v1/fusion/faces", {"image": picture_as_sent(item.picture)})
+        blend = item.blend if isinstance(item, Check) else item
+        options = {name: getattr(blend, name) for name in _CHOICES}
+        if blend != Blend(blend.source, blend.target, **options):
+            raise ValueError("a request has one light, mouth and forehead: the default")
+        fields = {
+            "source": picture_as_sent(blend.source),
+            "target": picture_as_sent(blend.target),
+            "options": {**options, "consent": True},  # a blend is read only where there is one
+        }
+        return Asked("/v1/fusion", fields | ({"check": True} if isinstance(item, Check) else {}))
 
 
 def read_blend(sent: Sent, limits: Limits) -> tuple[FusionRequest, Blend]:
@@ -92,11 +113,6 @@ def read_blend(sent: Sent, limits: Limits) -> tuple[FusionRequest, Blend]:
         shape=options.shape,
     )
     return asked, blend
-
-
-def read_look(sent: Sent, limits: Limits) -> Look:
-    asked = validated(FacesRequest, sent)
-    return Look(picture_from(asked.image, "image", limits, whole=True))
 
 
 def _with_options(sent: Sent) -> Sent:
@@ -134,3 +150,7 @@ def _write(answer: Answer) -> dict[str, Any]:
         "image": b64encode(data).decode(),
         "notes": [english for english, _ in notes],
     }
+
+
+def _checked(answer: Answer) -> dict[str, Any]:
+    return {"model": answer.model, "checked": True}

@@ -3,6 +3,7 @@ Pictures in a request: a file of a form, or base64 or a data URI in JSON. An add
 fetched.
 """
 
+from base64 import b64encode
 from typing import Any
 
 from backends.engines.picture import Picture, PictureLimits
@@ -20,6 +21,11 @@ def picture_from(value: str | bytes, field: str, limits: Limits, whole: bool = F
     caps = PictureLimits(bytes=limits.upload_bytes, pixels=limits.picture_pixels)
     data = value if isinstance(value, bytes) else decode_base64(value, limits=caps, field=field)
     return read_picture(data, side=None if whole else UNDERSTANDING_SIDE, limits=caps, field=field)
+
+
+def picture_as_sent(picture: Picture) -> str:
+    """Base64 of a file that `picture_from` makes this picture of."""
+    return b64encode(picture.as_file()).decode()
 
 
 def notes_of(picture: Picture, field: str) -> list[str]:

@@ -42,12 +42,15 @@ class Question:
     A request's items; `timeout` in seconds if it named one; `write` makes the response, or raises
     BadInput for what only the answer could tell. With `part` the answer is streamed: it makes an
     event of a part of the item at that index. With `file` a plain answer is a file: its bytes and
-    media type. `names` are the caller's words for the fields that a model may blame.
+    media type. `names` are the caller's words for the fields that a model may blame. `is_exact`:
+    a portal asks, and hears all of an error. `is_long`: writing belongs into a thread.
     """
 
     items: tuple[Any, ...]
     write: Callable[[Answer], Any]
     timeout: float | None = None
     part: Callable[[int, Any], dict[str, Any]] | None = None
+    is_exact: bool = False
+    is_long: bool = False
     file: Callable[[Answer], tuple[bytes, str]] | None = None
     names: Mapping[str, str] = field(default_factory=dict)

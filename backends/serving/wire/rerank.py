@@ -15,12 +15,13 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
-from backends.engines.rerank import Document, Pair, picture_of, text_of
+from backends.engines.rerank import Document, Pair, Relevance, picture_of, text_of
 from backends.errors import BadInput
 from backends.serving import Answer
-from backends.serving.wire.documents import read_document, sent_back
+from backends.serving.wire.documents import as_sent, read_document, sent_back
+from backends.serving.wire.exact import Asked
 from backends.serving.wire.pictures import notes_of
 from backends.serving.wire.question import Question, Terms
 from backends.serving.wire.text import Sent, listed, validated
@@ -81,6 +82,8 @@ class RerankShape:
     response: type[BaseModel] | None = RerankResponse
 
     takes_forms = True
+    outputs = TypeAdapter(tuple[Relevance, ...])
+    parts = TypeAdapter(None)  # a score has none
 
     def __init__(self, version: str = "1", returns_documents: bool = False) -> None:
         self._version = version
@@ -134,6 +137,22 @@ class RerankShape:
                 "warnings": warnings,
             },
         }
+
+    def ask(self, items: Sequence[Any]) -> Asked:
+        """Of several queries too, each with its document: that is what `/v1/score` is for."""
+        first: Pair = items[0]
+        queries = [item.query for item in items]
+        same = pairs_of(queries, [item.document for item in items], first.instruction)
+        if tuple(items) != same:
+            raise ValueError("a request has one instruction and all of its documents")
+        documents = [as_sent(item.document) for item in items]
+        if queries.count(first.query) == len(queries):
+            instruction = {"instruction": first.instruction} if first.instruction else {}
+            fields = {"query": first.query, "documents": documents, **instruction}
+            return Asked("/v1/rerank", fields)
+        if first.instruction:
+            raise ValueError("a request of several queries has no instruction")
+        return Asked("/v1/score", {"queries": queries, "documents": documents})
 
 
 def pairs_of(

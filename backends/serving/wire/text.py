@@ -6,9 +6,9 @@ cannot be encoded. They are removed, and the caller is told where.
 """
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import orjson
 from pydantic import BaseModel, ValidationError
@@ -16,6 +16,12 @@ from pydantic import BaseModel, ValidationError
 from backends.errors import BadInput
 
 M = TypeVar("M", bound=BaseModel)
+
+_Place: TypeAlias = "tuple[_Place, str | int] | None"
+"""Where a value stands: its parent's place, and its name or number there."""
+
+_TOLD = 100  # paths
+_NAME = 200  # characters of one
 
 _SAID = {
     "missing": "is missing",
@@ -87,20 +93,46 @@ def _read_leniently(body: bytes, error: ValueError) -> Any:
 
 
 def _scrub(value: dict[str, Any]) -> list[str]:
-    """Clean every text inside, in place and without recursion; the paths that changed."""
+    """
+    Clean every text inside, names too, in place and without recursion; the paths that changed.
+    Past the first hundred they are counted only: a body of millions must not fill the memory.
+    """
     touched: list[str] = []
-    stack: list[tuple[str, Any]] = [("", value)]
+    more = 0
+    stack: list[tuple[_Place, Any]] = [(None, value)]
     while stack:
-        path, node = stack.pop()
-        members: Any = node.items() if isinstance(node, dict) else enumerate(node)
-        for key, member in list(members):
-            where = f"{path}[{key}]" if isinstance(node, list) else f"{path}.{key}".lstrip(".")
-            if isinstance(member, str):
-                node[key], changed = clean(member)
-                touched += [where] if changed else []
-            elif isinstance(member, dict | list):
-                stack.append((where, member))
-    return sorted(touched)
+        place, node = stack.pop()
+        for key, member, changed in _cleaned(node):
+            if changed and len(touched) < _TOLD:
+                touched.append(_path((place, key)))
+            else:
+                more += changed
+            if isinstance(member, dict | list):
+                stack.append(((place, key), member))
+    return sorted(touched) + ["another"] * more
+
+
+def _cleaned(node: dict[str, Any] | list[Any]) -> Iterator[tuple[str | int, Any, bool]]:
+    """Each member's key and value, cleaned in place, and whether either had to be."""
+    if isinstance(node, list):
+        for index, given in enumerate(node):
+            node[index], changed = clean(given) if isinstance(given, str) else (given, False)
+            yield index, node[index], changed
+        return
+    for name in list(node):
+        key, renamed = clean(name)
+        given = node.pop(name) if renamed else node[name]
+        node[key], changed = clean(given) if isinstance(given, str) else (given, False)
+        yield key, node[key], renamed or changed
+
+
+def _path(place: "_Place") -> str:
+    """documents[3].text; cut, because a name may be as long as a body."""
+    parts: list[str] = []
+    while place is not None:
+        place, key = place
+        parts.append(f"[{key}]" if isinstance(key, int) else f".{key[:_NAME]}")
+    return "".join(reversed(parts)).lstrip(".")[:_NAME]
 
 
 def validated(model: type[M], sent: Sent) -> M:

@@ -8,14 +8,17 @@
 With "stream": true, server-sent events {"index", "delta"}…, then the whole answer as the last.
 """
 
+from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from backends.engines.translate import AUTO, Passage, Translation, check
 from backends.errors import BadInput
 from backends.serving import Answer
+from backends.serving.wire.exact import Asked
 from backends.serving.wire.question import Question, Terms
 from backends.serving.wire.text import Sent, listed, validated
 
@@ -60,6 +63,8 @@ class TranslateShape:
     request: type[BaseModel] = TranslateRequest
     response: type[BaseModel] | None = TranslateResponse
     takes_forms = False
+    outputs = TypeAdapter(tuple[Translation, ...])
+    parts = TypeAdapter(str)
 
     def is_heavy(self, sent: Sent) -> bool:
         return False
@@ -82,6 +87,23 @@ class TranslateShape:
             warnings.append(f"Unknown fields were ignored: {listed(sorted(asked.model_extra))}.")
         part = _part if asked.stream else None
         return Question(items, partial(_write, warnings), asked.timeout, part)
+
+    def ask(self, items: Sequence[Any]) -> Asked:
+        first: Passage = items[0]
+        for item in items:
+            if item != replace(first, text=item.text):
+                raise ValueError("a request has one source, one target and one set of wishes")
+        fields = {
+            "text": [item.text for item in items],
+            "source": first.source,
+            "target": first.target,
+            "glossary": dict(first.glossary),
+            "context": first.context,
+            "style": first.style,
+            "delimiters": first.delimiters,
+            "format": "html" if first.html else "text",
+        }
+        return Asked("/v1/translate", fields)
 
 
 def _checked(asked: TranslateRequest, text: str, n: int) -> Passage:
