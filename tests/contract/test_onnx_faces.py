@@ -205,7 +205,7 @@ def test_the_region_of_a_face_is_round_and_ends_before_the_rim() -> None:
     mouth, nose, brow = (92, 64), (70, 64), (15, 64)
     without = alignment.face_region(128, mouth="target")
     assert without[mouth] == 0
-    assert without[nose] == part[nose]
+    assert without[nose] > 0.9
     low = alignment.face_region(128, forehead=0.0)
     assert low[brow] == 0 < part[brow]
     assert low[nose] == part[nose]

@@ -4,13 +4,14 @@ refuses, the same alone and in company, and through a service, HTTP and a job.
 """
 
 import asyncio
+import gc
 import io
 import json
 import shutil
 import weakref
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -139,8 +140,9 @@ def test_a_swapper_that_gives_the_target_back_leaves_the_picture_as_it_was(
     changed = change(fused, world.hopper)
     assert changed[around(same, world.hopper)].max() == 0
     face = changed[face_box(same, world.hopper)]
-    assert 0 < face.mean() < 3  # taken out and laid back once: a little softer
-    assert fused.notes == ()
+    assert 0 < face.mean() < 5  # taken out and laid back once: a little softer
+    (note,) = fused.notes
+    assert "much smaller than the target's" in note.en
 
 
 def test_a_large_face_painted_in_parts_is_sharper(world: World, same: InSwapper) -> None:
@@ -153,7 +155,7 @@ def test_a_large_face_painted_in_parts_is_sharper(world: World, same: InSwapper)
 
 def test_a_face_is_painted_in_as_many_parts_as_it_has_pixels_for(world: World) -> None:
     five = face_of(world.astronaut.array()).five  # about 110 pixels
-    assert [boost(five * scale, 4) for scale in (0.3, 1, 2, 3, 4, 9)] == [1, 1, 2, 3, 4, 4]
+    assert [boost(five * scale, 4) for scale in (0.3, 1, 1.6, 2.4, 3, 9)] == [1, 1, 2, 3, 4, 4]
     assert [boost(five * 9, most) for most in (1, 2, 3)] == [1, 2, 3]
 
 
@@ -209,7 +211,7 @@ def test_the_restorer_is_used_as_far_as_it_is_asked_for_and_within_the_face(
         changed = change(run(engine, item), world.hopper)
         assert changed[around(engine, world.hopper)].max() == 0
         grown.append(changed[face_box(engine, world.hopper)].mean())
-    assert grown[0] < 3 < grown[1] < grown[2]
+    assert grown[0] < 5 < grown[1] < grown[2]
     assert "GFPGANv1.4.onnx" in engine.remarks[-1].en
     assert "Apache-2.0" in engine.remarks[-1].en
 
@@ -217,7 +219,7 @@ def test_the_restorer_is_used_as_far_as_it_is_asked_for_and_within_the_face(
 def test_a_control_that_does_nothing_here_says_so_once_it_is_moved(
     world: World, same: InSwapper
 ) -> None:
-    (note,) = run(same, Blend(world.astronaut, world.hopper, shape=0.9)).notes
+    (note,) = run(same, Blend(world.hopper, world.astronaut, shape=0.9)).notes
     assert (note.en, note.zh[-1]) == ("inswapper does not use shape.", "。")
 
 
@@ -284,9 +286,7 @@ def test_a_caller_who_left_stops_the_work_at_the_next_step(world: World, same: I
     same.run([item], lambda index, part: told.append(part) or True)
     shares = [part.share for part in told]
     assert shares == sorted(set(shares))
-    assert list(dict.fromkeys(p.stage for p in told)) == ["checking", "finding", "fusing"] or (
-        [p.stage for p in told][-1] == "checking"
-    )
+    assert list(dict.fromkeys(part.stage for part in told)) == ["checking", "finding", "fusing"]
     assert len([p for p in told if p.stage == "fusing"]) == 5  # whose face it is, four parts
     for leave_at in range(1, len(told) + 1):
         steps: list[Progress] = []
@@ -343,43 +343,41 @@ def test_files_are_told_with_hash_and_licence_and_a_lost_gpu_first(
     if onnx_files.CUDA in onnx_files.onnxruntime.get_available_providers():
         pytest.skip("This onnxruntime has CUDA: what is tried is one without.")
     asked = loaded(world.same, device="cuda")
-    assert (asked.device, same.device) == ("CPU", "CPU")
+    assert (asked.runs_on, same.runs_on) == ("CPU", "CPU")
     assert asked.remarks[0].en.startswith("It runs on the CPU, slowly: QUARTET_MODELS__DEVICE is c")
     assert asked.remarks[1:] == same.remarks
 
 
-def service(tmp_path: Path, folder: Path, model: str, made: list[Any]) -> LocalService:
-    """The fusion service; weak references to its engines of ONNX are appended to `made`."""
-    row = MODELS["inswapper"]
-    assert row.load is not None
-    known = row.load
-
-    def load(settings: Settings) -> Any:
-        engine = known(settings)
-        made.append(weakref.ref(engine))
-        return engine
-
-    family = FAMILIES["fusion"]
-    models = {**family.models, row.name: replace(row, load=load)}
+def service(tmp_path: Path, folder: Path) -> LocalService:
     settings = Settings(
         state_dir=tmp_path,
-        models=Models(folder=folder, device="auto"),
+        models=Models(folder=folder),
         batching=Batching(engine_threads=2),
-        fusion={"model": model},
     )
-    own = replace(family, models=models)
-    return LocalService(own, settings, Instruments(), Records(tmp_path / "records"))
+    return LocalService(FAMILIES["fusion"], settings, Instruments(), Records(tmp_path / "records"))
 
 
-async def test_a_service_swaps_to_it_and_back_and_lets_its_networks_go(
+async def ready(local: LocalService) -> None:
+    while not (await local.status()).is_ready:
+        await asyncio.sleep(0.05)
+
+
+def opened(folder: Path) -> list[Any]:
+    """Weak references to what onnxruntime holds of the files below this folder."""
+    session = onnx_files.onnxruntime.InferenceSession
+    here = [each for each in gc.get_objects() if isinstance(each, session)]
+    return [weakref.ref(each) for each in here if str(folder) in each._model_path]
+
+
+async def test_a_service_swaps_to_it_and_back_and_gives_its_memory_back(
     world: World, tmp_path: Path
 ) -> None:
-    made: list[Any] = []
-    local = service(tmp_path, world.mixes, "mesh-blend", made)
+    own = tmp_path / "models"
+    shutil.copytree(world.mixes, own)
+    local = service(tmp_path, own)
     await local.start()
     async with asyncio.timeout(120):
-        while not (await local.status()).is_ready:
-            await asyncio.sleep(0.05)
+        await ready(local)
         await local.swap(ModelRecord(1, "inswapper"))
         now = await local.status()
         assert (now.model, now.device) == ("inswapper", "CPU")
@@ -388,20 +386,21 @@ async def test_a_service_swaps_to_it_and_back_and_lets_its_networks_go(
         *parts, answer = [part async for part in local.stream(item, Ask())]
         assert all(isinstance(part, Progress) for part in parts)
         assert len(parts) > 5
-        assert change(answer[0], world.hopper)[face_box(made[0](), world.hopper)].mean() > 10
+        assert (change(answer[0], world.hopper) > 10).mean() > 0.05
+        sessions = opened(own)
+        assert len(sessions) == 3
         await local.swap(ModelRecord(2, "mesh-blend"))
-        while made[0]() is not None:  # as soon as nobody runs it: nothing refers in a circle
+        while any(session() is not None for session in sessions):  # no collector is needed
             await asyncio.sleep(0.05)
         assert (await local.status()).remarks == ()
     await local.close()
 
 
 async def test_a_swap_without_the_files_changes_nothing(world: World, tmp_path: Path) -> None:
-    local = service(tmp_path, tmp_path / "empty", "mesh-blend", [])
+    local = service(tmp_path, tmp_path / "empty")
     await local.start()
     async with asyncio.timeout(120):
-        while not (await local.status()).is_ready:
-            await asyncio.sleep(0.05)
+        await ready(local)
         with pytest.raises(ModelLoadError, match=r"put det_10g\.onnx.*mesh-blend still serves\."):
             await local.swap(ModelRecord(1, "inswapper"))
         assert (await local.status()).model == "mesh-blend"

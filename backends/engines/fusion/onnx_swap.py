@@ -45,8 +45,8 @@ _DEFAULTS = {f.name: f.default for f in fields(Blend)}
 
 class InSwapper:
     """
-    Thread-safe: networks are read only. `runs_on` is the device that it really has; `remarks` name the
-    files with hash and licence, and say when a GPU that was asked for is not used.
+    Thread-safe: networks are read only. `runs_on` is the device that it really has; `remarks`
+    name the files with hash and licence, and say when a GPU that was asked for is not used.
     """
 
     model = "inswapper"
