@@ -157,6 +157,8 @@ def load(folder: Path, chosen: settings.Settings) -> InSwapper:
     remarks = (*([fallen] if fallen else []), *(file.said for file in files))
     course = Course(Scrfd(networks[0]).find, painter.paint, gate)
     engine = InSwapper(course, networks, remarks)
-    for remark in engine.remarks:
-        log.info("supplied weights", extra={"model": engine.model, "detail": remark.en})
+    if fallen:
+        log.warning("fell back to the CPU", extra={"model": engine.model, "detail": fallen.en})
+    for file in files:
+        log.info("supplied weights", extra={"model": engine.model, "detail": file.said.en})
     return engine
