@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import cv2
 import httpx
 import numpy as np
 import pytest
@@ -25,6 +26,7 @@ pytest.importorskip("onnx", reason="onnx is not installed: run `make models`.")
 from backends.engines import fusion
 from backends.engines.faces import Face, Pixels
 from backends.engines.fusion import MODELS, Blend, Check, Fused, Look, Progress, Seen, onnx_files
+from backends.engines.fusion.alignment import ARCFACE_128, fitted
 from backends.engines.fusion.onnx_swap import InSwapper, boost
 from backends.engines.picture import Picture
 from backends.errors import BadInput, ModelLoadError
@@ -143,6 +145,21 @@ def test_a_swapper_that_gives_the_target_back_leaves_the_picture_as_it_was(
     assert 0 < face.mean() < 5  # taken out and laid back once: a little softer
     (note,) = fused.notes
     assert "much smaller than the target's" in note.en
+
+
+def test_only_the_face_is_laid_back_of_the_square_that_was_painted(
+    world: World, mixes: InSwapper
+) -> None:
+    matrix = fitted(face_of(world.hopper.array()).five, ARCFACE_128, 1)
+    back = cv2.invertAffineTransform(matrix)
+    changed = change(run(mixes, Blend(world.astronaut, world.hopper)), world.hopper)
+
+    def at(*place: float) -> int:
+        x, y = np.rint(back[:, :2] @ place + back[:, 2]).astype(int)
+        return int(changed[y, x])
+
+    assert at(0.5, 0.5) > 10
+    assert [at(x, y) for x in (0.04, 0.96) for y in (0.05, 0.5, 0.95)] == [0] * 6
 
 
 def test_a_large_face_painted_in_parts_is_sharper(world: World, same: InSwapper) -> None:
