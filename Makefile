@@ -7,7 +7,7 @@
 #   make test         check, then every test
 #   make e2e          the tests that start whole processes
 #   make bench        the benchmarks: ratios
-#   make docs         write docs/configuration.md from the settings
+#   make docs         write docs/configuration.md and docs/models.md from the code's tables
 #   make constraints  pin again what the requirements bring along
 
 PYTHON ?= python3
@@ -44,6 +44,7 @@ bench: $(VENV)/dev.stamp
 
 docs: $(VENV)/portal.stamp
 	$(BIN)/python docs/make_configuration.py
+	$(BIN)/python docs/make_models.py
 
 # Keeps every version that still fits; an empty constraints.txt takes the newest of all.
 constraints: $(BIN)/uv

@@ -11,11 +11,9 @@ The one entry: builds every part once and hands them down; SIGTERM closes every 
 import argparse
 import asyncio
 import contextlib
-import getpass
 import os
 import signal
 import socket
-import sys
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
@@ -41,9 +39,14 @@ from starlette.middleware.cors import CORSMiddleware  # noqa: E402
 from starlette.middleware.gzip import GZipMiddleware  # noqa: E402
 
 from backends.errors import QuartetError  # noqa: E402
-from backends.families import FAMILIES, Family  # noqa: E402
-from backends.identity import Access, Accounts, Identity, Keys, Role  # noqa: E402
-from backends.identity.commands import add_key_commands, run_key_command  # noqa: E402
+from backends.families import FAMILIES, Family, configured  # noqa: E402
+from backends.identity import Access, Identity, Keys  # noqa: E402
+from backends.identity.commands import (  # noqa: E402
+    add_account_commands,
+    add_key_commands,
+    run_account_command,
+    run_key_command,
+)
 from backends.routes.answers import add_error_answers, add_unknown_routes  # noqa: E402
 from backends.routes.described import tell_only_our_errors  # noqa: E402
 from backends.routes.dialects import DIALECTS  # noqa: E402
@@ -55,6 +58,7 @@ from backends.routes.models import add_model_routes  # noqa: E402
 from backends.routes.skin import Skin  # noqa: E402
 from backends.serving.local import LocalService  # noqa: E402
 from backends.serving.record import Records  # noqa: E402
+from backends.serving.watchdog import Watchdog  # noqa: E402
 from backends.serving.wire.exact import Exact  # noqa: E402
 from backends.settings import Server, Settings, read_settings  # noqa: E402
 from backends.telemetry import Instruments, set_up_logging  # noqa: E402
@@ -141,7 +145,8 @@ class Parts:
         )
         add_error_answers(app)
         tell_only_our_errors(app)
-        add_health_routes(app, self.services, self.instruments, self.lifecycle)
+        watchdog = Watchdog(self.settings.watchdog)
+        add_health_routes(app, self.services, self.instruments, self.lifecycle, watchdog)
         add_internal_routes(app, self.services, self.records, self.settings, self.lifecycle)
         add_model_routes(
             app, self.families, self.services, self.settings, self.instruments, self.dialects
@@ -177,7 +182,7 @@ def build_service(
     settings: Settings, name: str, families: Mapping[str, Family] = FAMILIES
 ) -> tuple[FastAPI, Lifecycle]:
     """One family's service, HTTP only."""
-    parts = Parts(settings, {name: families[name]}, may_ask=False)
+    parts = Parts(settings, configured({name: families[name]}, settings), may_ask=False)
     app = parts.application()
     parts.dress(app, identity=None)
     return app, parts.lifecycle
@@ -191,20 +196,26 @@ def build_portal(
     """Every family's service, the pages and Admin in one process."""
     from backends.jobs.owners import Visitors
     from backends.ops.audit import Audit
+    from backends.ops.changes import Changes
     from backends.ops.local import LocalCluster, LocalMetrics
+    from backends.ops.oversight import Oversight
+    from backends.ops.permits import Permits
     from backends.ops.swap import Swaps
     from backends.portal import Portal
+    from backends.routes.admin import add_admin_routes
     from backends.routes.jobs import add_job_routes
     from backends.routes.sign_in import add_sign_in
     from backends.routes.visitors import VisitorCookie
     from ui.pages import mount
 
+    families = configured(families, settings)
     parts = Parts(settings, families, may_ask=True)
     identity = Identity(settings.identity, settings.state_dir, parts.keys, announce=announce)
     visitors = Visitors(settings.state_dir)
     jobs = parts.fusion_jobs()
     audit = Audit(settings.state_dir / "audit.jsonl")
-    cluster = LocalCluster(parts.services, families, parts.records)
+    changes = Changes(audit)
+    cluster = LocalCluster(parts.services, families, parts.records, settings.models)
     metrics = LocalMetrics(parts.instruments)
     portal = Portal(
         settings=settings,
@@ -217,7 +228,9 @@ def build_portal(
         metrics=metrics,
         audit=audit,
         swaps=Swaps(cluster, audit, parts.instruments, families),
+        permits=Permits(identity.accounts, identity.keys, changes),
         jobs=jobs,
+        oversight=None if jobs is None else Oversight(jobs, changes),
         visitors=visitors,
     )
     app = parts.application()
@@ -234,10 +247,12 @@ def build_portal(
                 await jobs.close()
             await metrics.close()
             await portal.swaps.close()
+            await changes.close()
         audit.close()
 
     app.router.lifespan_context = life
     add_sign_in(app, identity, settings)
+    add_admin_routes(app, portal)
     if jobs is not None:
         fusion = parts.services["fusion"]
         add_job_routes(app, jobs, visitors, fusion, settings, parts.instruments)
@@ -347,23 +362,6 @@ def run(settings: Settings, name: str | None) -> None:
     serve(app, lifecycle, settings.server, listening, ready)
 
 
-def add_account(settings: Settings, name: str, roles: list[str]) -> None:
-    """Asks for the password at a terminal; reads one line of standard input otherwise."""
-    if sys.stdin.isatty():
-        password = getpass.getpass(f"Password for {name}: ")
-        if password != getpass.getpass("Again: "):
-            raise SystemExit("The two passwords differ; nothing was changed.")
-    else:
-        password = sys.stdin.readline().rstrip("\n")
-    account = Accounts(settings.state_dir / "accounts.json").add(name, password, roles)
-    print(f"{name} may sign in as {', '.join(sorted(account.roles))}.")
-
-
-def remove_account(settings: Settings, name: str) -> None:
-    Accounts(settings.state_dir / "accounts.json").remove(name)
-    print(f"{name} may no longer sign in; what they had open has ended.")
-
-
 def verify_audit(settings: Settings) -> None:
     from backends.ops.audit import verify
 
@@ -382,14 +380,7 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument("--serve", choices=sorted(FAMILIES), help="run this one service, HTTP only")
     top.add_argument("--version", action="version", version=f"Quartet {VERSION}")
     commands = top.add_subparsers(dest="command")
-    account = commands.add_parser("account", help="local accounts for Admin")
-    actions = account.add_subparsers(dest="action", required=True)
-    actions.add_parser("remove").add_argument("name")
-    add = actions.add_parser("add")
-    add.add_argument("name")
-    add.add_argument(
-        "--role", action="append", choices=[role.value for role in Role], required=True
-    )
+    add_account_commands(commands)
     add_key_commands(commands)
     audit = commands.add_parser("audit", help="the record of every change")
     audit.add_subparsers(dest="action", required=True).add_parser("verify")
@@ -405,10 +396,7 @@ def main() -> None:
         settings = settings.model_copy(update={"server": server})
     try:
         if asked.command == "account":
-            if asked.action == "add":
-                add_account(settings, asked.name, asked.role)
-            else:
-                remove_account(settings, asked.name)
+            run_account_command(asked, settings.state_dir)
         elif asked.command == "key":
             run_key_command(asked, settings.state_dir)
         elif asked.command == "audit":

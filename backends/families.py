@@ -5,8 +5,8 @@ An argument of everything that needs it, so that a test can pass a family whose 
 fails, or never gets ready.
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 from backends.engines import Model, entailment, fusion, rerank, translate
@@ -69,3 +69,18 @@ FAMILIES: dict[str, Family] = {
         ),
     )
 }
+
+
+def configured(families: Mapping[str, Family], settings: Settings) -> dict[str, Family]:
+    """The families with the rows that these settings make, and without those they do not."""
+    return {
+        name: replace(family, models=dict(_rows(family, settings)))
+        for name, family in families.items()
+    }
+
+
+def _rows(family: Family, settings: Settings) -> Iterator[tuple[str, Model]]:
+    for name, model in family.models.items():
+        made = model.configure(model, settings) if model.configure else model
+        if made is not None:
+            yield name, made

@@ -9,6 +9,8 @@ from backends.jobs import Jobs
 from backends.jobs.owners import Visitors
 from backends.ops.audit import Audit
 from backends.ops.cluster import Cluster, Metrics
+from backends.ops.oversight import Oversight
+from backends.ops.permits import Permits
 from backends.ops.swap import Swaps
 from backends.serving import ModelService
 from backends.settings import Settings
@@ -27,5 +29,7 @@ class Portal:
     metrics: Metrics
     audit: Audit
     swaps: Swaps
+    permits: Permits
     jobs: Jobs | None  # None where fusion is not among the families
+    oversight: Oversight | None  # likewise
     visitors: Visitors

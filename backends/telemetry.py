@@ -117,6 +117,7 @@ class Instruments:
         self.model_info = gauge(
             "model_info", "1 for the model that serves.", [*one, "model", "revision"]
         )
+        self.memory_free = gauge("memory_free_bytes", "Memory free, by device.", ["device"])
         self.jobs = counter("jobs", "Jobs that ended, by outcome.", ["outcome"])
         self.jobs_waiting = gauge("jobs_waiting", "Jobs that wait for their turn.", [])
         self.job_wait_seconds = histogram(

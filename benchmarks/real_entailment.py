@@ -99,7 +99,7 @@ def cost(work: Callable[[], Any], clock: Callable[[], float]) -> float:
 
 
 def measure(engine: Ofa) -> None:
-    on_cpu = engine.runs_on == "CPU"
+    on_cpu = engine.device == "CPU"
     clock = time.process_time if on_cpu else time.perf_counter
 
     def ask(claims: Sequence[Claim]) -> Sequence[Any]:

@@ -154,6 +154,19 @@
     }
   }, true);
 
+  // ---- Admin's tables: a row's button presses the hidden one of its pane, with its value
+  const rowOf = (ask, value) => [...document.querySelectorAll('[data-ask]')]
+    .find((button) => button.dataset.ask === ask && button.dataset.value === value);
+  let row = null;
+  document.addEventListener('click', (event) => {
+    const button = event.target.closest('[data-ask]');
+    if (!button || button.disabled) return;
+    row = [button.dataset.ask, button.dataset.value];
+    window.quartetAsked = button.dataset.value;
+    press(button.dataset.ask);
+  });
+  window.quartetBack = () => { const button = row && rowOf(...row); if (button) button.focus(); };
+
   // ---- keys
   const step = (key, at, count) => ({
     ArrowRight: (at + 1) % count, ArrowDown: (at + 1) % count,
@@ -210,7 +223,8 @@
   setInterval(() => {
     if (document.hidden) return;
     const pill = document.querySelector('#q-ready .q-pill');
-    const patience = pill && pill.dataset.state === 'ready' ? 60_000 : 3_000;
+    const loads = document.querySelector('[data-loads]');
+    const patience = pill && pill.dataset.state === 'ready' && !loads ? 60_000 : 3_000;
     if (Date.now() - askedAt > patience) { askedAt = Date.now(); press('q-again'); }
   }, 1000);
   document.addEventListener('visibilitychange', () => {

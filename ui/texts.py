@@ -282,9 +282,8 @@ TEXTS: dict[str, tuple[str, str]] = {
     "translate.neural": ("neural", "神经网络"),
     "translate.rules": ("rules", "规则"),
     "translate.needs": (
-        "{language} needs {models}. This version does not load them yet: they need a GPU, and a "
-        "coming version brings the loader.",
-        "{language}需要 {models}。此版本尚不能加载它们：需要 GPU，其加载器将在后续版本中提供。",
+        "{language} needs {models}. An operator can swap to one of them in Admin.",
+        "{language}需要 {models}。运维人员可在运维页切换。",
     ),
     "translate.needs_pair": (
         "{model} has no way from {source} to {target} here. {models} would.",
@@ -296,6 +295,14 @@ TEXTS: dict[str, tuple[str, str]] = {
     ),
     # the loaded model
     "model.runs_on": ("{model} on {device}", "{model}，运行于 {device}"),
+    "model.terms": (
+        "Translated by a machine: {model}, under the {licence}; {territory}.",
+        "机器翻译：{model}，依据 {licence}；适用地区：{territory}。",
+    ),
+    "model.provider": (
+        "This service is provided by {provider}, not by the model's authors.",
+        "本服务由 {provider} 提供，而非模型作者。",
+    ),
     "model.none": ("No model is loaded.", "当前没有已加载的模型。"),
     "model.gone": (
         "Nobody serves this tab now: its service runs elsewhere. It is looked for again every "
@@ -304,20 +311,38 @@ TEXTS: dict[str, tuple[str, str]] = {
         "其他标签页不受影响。",
     ),
     "model.still_loading": ("One is on its way.", "正在加载。"),
-    "model.can_load": (
-        "Also here: {model} ({about}). Admin can swap to it.",
-        "还可使用：{model}（{about}），可在运维页切换。",
+    # where the models of a family stand
+    "shelf.loaded": ("Loaded", "已加载"),
+    "shelf.loading": ("Loading", "加载中"),
+    "shelf.embedded": ("Comes with the portal", "内置"),
+    "shelf.ready": ("Elsewhere", "位于其他服务器"),
+    "shelf.on_disk": ("On disk", "已在磁盘上"),
+    "shelf.in_pods": ("Loads in its pods", "在其 Pod 中加载"),
+    "shelf.fetch": ("Can be fetched from {hub}", "可从 {hub} 下载"),
+    "shelf.files": ("Needs files", "需要文件"),
+    "shelf.unknown": ("Not in this version", "此版本尚不支持"),
+    "shelf.worldwide": ("worldwide", "全球"),
+    "shelf.notice": ("Notice", "声明"),
+    "shelf.memory": ("Memory for the weights", "权重所需内存"),
+    "shelf.sizes": (
+        "{bf16} at bf16, {small} at fp8 or int8 (computed)",
+        "bf16 为 {bf16}，fp8 或 int8 为 {small}（按参数量计算）",
     ),
-    "model.cannot_load": (
-        "Not in this version: {model} ({about}). They need a {device} and a loader, which a "
-        "coming version brings.",
-        "此版本尚不支持：{model}（{about}）。它们需要 {device}，其加载器将在后续版本中提供。",
+    "shelf.files_are": ("Files", "文件"),
+    "shelf.how": ("How to get it", "如何获取"),
+    "shelf.how_swap": ("Admin can swap to it.", "可在运维页切换。"),
+    "shelf.how_fetch": (
+        "Swap to it in Admin: it is fetched from {hub} then. Or put {files} into {folder}.",
+        "在运维页切换到它，届时将从 {hub} 下载；或将 {files} 放入 {folder}。",
     ),
-    "model.cannot_load.one": (
-        "Not in this version: {model} ({about}). It needs a {device} and a loader, which a coming "
-        "version brings.",
-        "此版本尚不支持：{model}（{about}）。它需要 {device}，其加载器将在后续版本中提供。",
+    "shelf.how_files": (
+        "Put {files} into {folder}, then swap to it in Admin.",
+        "将 {files} 放入 {folder}，然后在运维页切换。",
     ),
+    "shelf.asking": ("Asking the hub for its files", "正在向模型库查询文件"),
+    "shelf.downloading": ("Fetched {done} of {total}", "已下载 {done}，共 {total}"),
+    "shelf.reading": ("Reading the weights", "正在读取权重"),
+    "shelf.trying": ("Trying it out", "正在试运行"),
     "model.lacks.instruction": (
         "{model} does not follow instructions. {others} does.",
         "{model} 不支持指令，{others} 支持。",
@@ -351,6 +376,10 @@ TEXTS: dict[str, tuple[str, str]] = {
         "{model} 不支持指令，此处其他模型也不支持。",
     ),
     # the rerank tab: code
+    "rerank.code_query_picture": (
+        'The picture of your query is left out: send as "query" an object with an "image", base64.',
+        '此处省略了查询图片：请将 "query" 设为带有 base64 编码 "image" 的对象。',
+    ),
     "rerank.code_left_out.one": (
         "{count} document is left out here to keep this short; put it in.",
         "为保持简短，此处省略了 {count} 篇文档，请自行补上。",
@@ -361,6 +390,10 @@ TEXTS: dict[str, tuple[str, str]] = {
     ),
     "rerank.python": ("Python, standard library only", "Python，仅用标准库"),
     # the rerank tab: what to fix
+    "rerank.one_query_picture": (
+        "Put in one picture as the query, not {found}",
+        "请只放入一张图片作为查询，而不是 {found} 张",
+    ),
     "rerank.no_query": ("Enter a query", "请输入查询"),
     "rerank.no_documents": (
         "Enter at least one document, or add a picture",
@@ -450,6 +483,15 @@ TEXTS: dict[str, tuple[str, str]] = {
         "您可以查看但不能更换模型：您的账号没有 {role} 角色。",
     ),
     "admin.no_service": ("There is no service {name}.", "没有名为 {name} 的服务。"),
+    "admin.agreed": (
+        "I have read its licence and territory, and may use it here",
+        "我已阅读其许可证与适用地区，并有权在此使用",
+    ),
+    "admin.agreed_needed": (
+        "Confirm that you may use this model here",
+        "请确认您有权在此使用该模型",
+    ),
+    "admin.stop": ("Stop the download", "停止下载"),
     "admin.review": ("Review change", "查看变更"),
     "admin.confirm": ("Confirm change to", "确认变更："),
     "admin.reason": ("Reason (kept in the audit)", "原因（保存在审计记录中）"),
@@ -481,6 +523,7 @@ TEXTS: dict[str, tuple[str, str]] = {
         "上次更改：{model}，修订 {revision}，操作人 {by}，{when}。之前：{previous}。",
     ),
     "admin.history": ("Audit", "审计记录"),
+    "admin.download": ("Download", "下载"),
     "admin.chain_intact": ("Chain intact, {lines} lines", "哈希链完整，共 {lines} 行"),
     "admin.chain_broken": ("Broken at line {line}: {why}", "第 {line} 行处断裂：{why}"),
     "admin.no_history": ("Nothing was changed yet", "尚无更改"),
@@ -490,7 +533,7 @@ TEXTS: dict[str, tuple[str, str]] = {
     ),
     "admin.time": ("Time (UTC)", "时间 (UTC)"),
     "admin.outcome": ("Outcome", "结果"),
-    "admin.object": ("Service", "服务"),
+    "admin.object": ("What", "对象"),
     "admin.change": ("Change and reason", "变更与原因"),
     "admin.by": ("by {user} ({role})", "操作人：{user}（{role}）"),
     "admin.done": ("Done", "已完成"),
@@ -500,6 +543,136 @@ TEXTS: dict[str, tuple[str, str]] = {
     "admin.interrupted": ("Interrupted", "已中断"),
     "admin.under_way": ("Under way", "进行中"),
     "admin.recovered": ("Recovered", "已修复"),
+    # Admin: the panes
+    "admin.needs": ("needs the role {role}", "需要 {role} 角色"),
+    "admin.lacks_to": (
+        "You may look and change nothing here: your sign-in lacks the role {role}.",
+        "您可以查看但不能更改：您的账号没有 {role} 角色。",
+    ),
+    "admin.actions": ("Actions", "操作"),
+    "admin.keep": ("Keep it", "保留"),
+    "admin.go": ("Confirm", "确认"),
+    "admin.more": (
+        "The newest {shown} of {found}; /v1/admin lists them all.",
+        "共 {found} 个，此处显示最新的 {shown} 个；/v1/admin 可列出全部。",
+    ),
+    "admin.tenant": ("Tenant", "租户"),
+    "admin.jobs": ("Jobs", "任务"),
+    "admin.jobs_small": (
+        "fusion, of everybody; never their pictures",
+        "所有人的融合任务；不显示图片",
+    ),
+    "admin.no_jobs": ("No jobs", "没有任务"),
+    "admin.no_jobs_hint": (
+        "A fusion job stands here from when it is sent until it expires.",
+        "融合任务从提交到过期都会显示在这里。",
+    ),
+    "admin.job": ("Job", "任务"),
+    "admin.state": ("State", "状态"),
+    "admin.progress": ("Progress", "进度"),
+    "admin.age": ("Age", "已提交"),
+    "admin.duration": ("Ran for", "运行时长"),
+    "admin.error": ("Error", "错误"),
+    "admin.place": ("number {position}", "第 {position} 位"),
+    "admin.job_waiting": ("Waiting", "等待中"),
+    "admin.job_running": ("Running", "运行中"),
+    "admin.job_done": ("Done", "已完成"),
+    "admin.job_failed": ("Failed", "失败"),
+    "admin.job_cancelled": ("Cancelled", "已取消"),
+    "admin.job_gone": ("This job is no longer there.", "该任务已不存在。"),
+    "admin.job_was_deleted": (
+        "The job {job} and its pictures are gone.",
+        "任务 {job} 及其图片已删除。",
+    ),
+    "admin.job_was_ended": ("The job {job} has ended:", "任务 {job} 已结束："),
+    "admin.cancel_job_title": ("Cancel the job {job}?", "取消任务 {job}？"),
+    "admin.cancel_job_sure": (
+        "It stops at its next step. Its owner, of tenant {tenant}, sees it as cancelled.",
+        "任务会在下一步停止；其所有者（租户 {tenant}）会看到已取消。",
+    ),
+    "admin.delete_job_title": ("Delete the job {job}?", "删除任务 {job}？"),
+    "admin.delete_job_sure": (
+        "Its pictures and its result are gone at once, for its owner, of tenant {tenant}, too.",
+        "图片和结果会立即删除，其所有者（租户 {tenant}）也无法再获取。",
+    ),
+    "admin.delete": ("Delete", "删除"),
+    "admin.keys": ("API keys", "API 密钥"),
+    "admin.keys_small": ("for programs", "供程序使用"),
+    "admin.no_keys": ("No keys", "没有密钥"),
+    "admin.no_keys_hint": (
+        "Make one for each program, with the scopes that it needs.",
+        "请为每个程序创建一个密钥，只授予所需的权限范围。",
+    ),
+    "admin.make_key": ("Make a key", "创建密钥"),
+    "admin.key": ("Key", "密钥"),
+    "admin.key_name": ("What it is for", "用途"),
+    "admin.scopes": ("Scopes", "权限范围"),
+    "admin.scopes_info": (
+        "Which services it may ask, and what it may do at /v1/admin",
+        "可以调用哪些服务，以及在 /v1/admin 可以做什么",
+    ),
+    "admin.days": ("Days valid", "有效天数"),
+    "admin.per_minute": ("Per minute", "每分钟"),
+    "admin.per_day": ("Per day", "每天"),
+    "admin.empty_is_none": (
+        "Requests per minute and per day. An empty field: no end, no limit of its own.",
+        "每分钟和每天的请求数。留空表示不过期、不单独限制。",
+    ),
+    "admin.no_number": (
+        "{given} is no whole number; leave the field empty for none.",
+        "{given} 不是整数；不限制请留空。",
+    ),
+    "admin.key_made": (
+        "The key {name} is made. Copy its secret now: it is never shown again.",
+        "密钥 {name} 已创建。请立即复制：此后不会再显示。",
+    ),
+    "admin.secret": ("Secret", "密钥内容"),
+    "admin.made": ("Made", "创建于"),
+    "admin.expires": ("Expires", "过期"),
+    "admin.limits": ("Limits", "限额"),
+    "admin.never": ("never", "永不"),
+    "admin.a_minute": ("{count} a minute", "每分钟 {count} 次"),
+    "admin.a_day": ("{count} a day", "每天 {count} 次"),
+    "admin.revoke": ("Revoke", "吊销"),
+    "admin.revoked": ("Revoked", "已吊销"),
+    "admin.expired": ("Expired", "已过期"),
+    "admin.revoke_title": ("Revoke the key {name} ({id})?", "吊销密钥 {name}（{id}）？"),
+    "admin.revoke_sure": (
+        "Programs that send it are refused from then on. A revoked key never comes back.",
+        "使用它的程序会立即被拒绝。吊销后无法恢复。",
+    ),
+    "admin.was_revoked": ("The key {name} opens nothing any more.", "密钥 {name} 已失效。"),
+    "admin.accounts": ("Accounts", "账号"),
+    "admin.accounts_small": ("who may sign in to Admin", "可登录运维页面的人"),
+    "admin.no_accounts": ("No accounts", "没有账号"),
+    "admin.no_accounts_hint": (
+        "Until there is one, the one-time token that is printed at the start signs in.",
+        "在创建账号之前，使用启动时打印的一次性令牌登录。",
+    ),
+    "admin.account": ("Name", "用户名"),
+    "admin.name": ("Name", "用户名"),
+    "admin.password": ("Password, at least 12 characters", "密码（至少 12 个字符）"),
+    "admin.roles": ("Roles", "角色"),
+    "admin.roles_info": (
+        "viewer looks; operator sees to jobs, keys and accounts; swapper exchanges models",
+        "viewer 可查看；operator 管理任务、密钥和账号；swapper 可更换模型",
+    ),
+    "admin.add_account": ("Add an account", "添加账号"),
+    "admin.was_added": ("{name} may sign in now.", "{name} 现在可以登录。"),
+    "admin.token_ends": (
+        "You are signed in by the one-time token, which ends with the first account: you will be "
+        "asked to sign in with it. Make it an operator.",
+        "您正使用一次性令牌登录；创建第一个账号后令牌即失效，需用该账号重新登录。"
+        "请授予 operator 角色。",
+    ),
+    "admin.you": ("you", "您"),
+    "admin.remove": ("Remove", "移除"),
+    "admin.remove_title": ("Remove the account {name}?", "移除账号 {name}？"),
+    "admin.remove_sure": (
+        "{name} can no longer sign in, and what they have open ends at once.",
+        "{name} 将无法登录，已打开的会话会立即结束。",
+    ),
+    "admin.was_removed": ("{name} can no longer sign in.", "{name} 已无法登录。"),
 }
 
 

@@ -25,7 +25,7 @@ class Engine(Protocol[In, Out]):
     """
     One loaded model. `run` may be called from as many threads at once as its `Model.threads`
     says; `tokens` from any thread at any time. An engine that learns at load where it runs may
-    have `threads` and `runs_on` ("CPU", "GPU"); they go before its Model's. What else its status
+    have `threads` and `device` ("CPU", "GPU"); they go before its Model's. What else its status
     should tell a person is in `remarks`, a tuple of notes.
     """
 
@@ -49,8 +49,8 @@ class Capabilities:
     """
     What the loaded model can serve; a control that it lacks is disabled and says who can.
 
-    An engine that learns at load what it can do on this machine has a `capabilities` attribute;
-    it goes before its Model's.
+    An engine that learns at load what it can do on this machine has a `capabilities` attribute,
+    and one that learns where it runs a `device`, "CPU" or "GPU"; they go before its Model's.
     """
 
     instruction: bool = False
@@ -72,8 +72,13 @@ class Model:
     """
     One model of a family. `load` is None for a model that we know of and that this version
     cannot load. `about` and `limits` are (English, Chinese): what the page says of it.
-    `threads` may run it at once. `batch_tokens` caps a batch below the settings' cap, for a
-    model that gains nothing from large ones and would only hold up those who left.
+    A model that is a checkpoint names its `files` (names or patterns) below the folder
+    `<models>/<source>`, its repository on each hub, how many `parameters` it has, and which
+    `architecture` its config.json must name; `sha256` pins files by name. `may_download` is
+    False where the licence forbids it.
+    `threads` may run it at once. `batch_tokens` caps a batch below the settings' cap, for a model
+    that gains nothing from large ones and would only hold up those who left. `configure`
+    makes the row of these settings, or None where they name nothing that it could load.
     """
 
     name: str
@@ -85,8 +90,15 @@ class Model:
     source: str = ""
     territory: str = "worldwide"
     notice: str = ""
+    files: tuple[str, ...] = ()
+    hubs: tuple[tuple[str, str], ...] = ()  # (hub, repository)
+    parameters: int = 0
+    architecture: str = ""
+    sha256: tuple[tuple[str, str], ...] = ()
+    may_download: bool = True
     embedded: bool = False
     device: str = "CPU"
     threads: int = 1
     batch_tokens: int = 1_000_000
+    configure: "Callable[[Model, Settings], Model | None] | None" = None
     capabilities: Capabilities = field(default_factory=Capabilities)

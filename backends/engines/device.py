@@ -26,3 +26,8 @@ def choose_dtype(group: settings.Models, device: torch.device) -> torch.dtype | 
     if group.dtype != "auto":
         return getattr(torch, group.dtype)
     return "auto" if device.type == "cuda" else torch.float32
+
+
+def label(device: torch.device) -> str:
+    """What the page calls it."""
+    return "CPU" if device.type == "cpu" else "GPU"

@@ -3,6 +3,7 @@ A GPU's memory: running out of it becomes an error that the batcher knows, and w
 is given back. Import it in loaders only.
 """
 
+import ctypes
 import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -28,7 +29,14 @@ def enough_memory() -> Iterator[None]:
 
 
 def give_back() -> None:
-    """When an engine closes, after it let go of its weights: other processes may want the room."""
+    """
+    When an engine closes, after the last reference to its weights went: its memory to the device
+    and to the system. Modules of transformers refer to each other in rings, and glibc keeps what
+    threads freed.
+    """
     gc.collect()
     if torch.cuda.is_initialized():
         torch.cuda.empty_cache()
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc's alone
+    if trim is not None:
+        trim(0)

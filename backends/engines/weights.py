@@ -1,16 +1,23 @@
 """
-Where a real model's files lie, and the sentences for a machine that lacks them.
+Where a real model's files lie, whether they are whole, and the sentences for when they are not.
 
 A checkpoint is the folder that its hub offers, unchanged, below `QUARTET_MODELS__FOLDER` and the
-checkpoint's name: `models/vec-ai/lychee-rerank-mm/config.json`. Nothing is fetched here.
+checkpoint's name: `models/vec-ai/lychee-rerank-mm/config.json`. `download` fetches; this module
+looks. Nothing here needs a model library: a file of weights says in its head what it holds.
 """
 
-from collections.abc import Iterable, Iterator
+import json
+import struct
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from backends import settings
-from backends.errors import ModelLoadError
+from backends.engines import Model
+from backends.engines.hub import amount
+from backends.errors import ModelLoadError, OutOfMemory
 
 
 def find(source: str, files: Iterable[str], group: settings.Models) -> Path:
@@ -20,10 +27,140 @@ def find(source: str, files: Iterable[str], group: settings.Models) -> Path:
     missing and where to put it.
     """
     folder = group.folder / source
-    missing = [name for name in files if not any(folder.glob(name))]
-    if missing:
-        raise ModelLoadError(f"put {', '.join(missing)} of {source} into {folder.absolute()}")
+    if lacking := missing(folder, files):
+        raise ModelLoadError(f"put {', '.join(lacking)} of {source} into {folder.absolute()}")
     return folder
+
+
+def missing(folder: Path, files: Iterable[str]) -> list[str]:
+    """What the patterns ask for, or an index of shards names, and is not in the folder."""
+    lacking = [name for name in files if not any(folder.glob(name))]
+    for index in sorted(folder.glob("*.index.json")):
+        shards = sorted(set(_read(index).get("weight_map", {}).values()))
+        lacking += [name for name in shards if not (folder / name).is_file()]
+    return lacking
+
+
+def is_on_disk(model: Model, group: settings.Models) -> bool:
+    """Whether all of a checkpoint's files are here; what they hold is looked at when it loads."""
+    if not model.files:
+        return False
+    try:
+        return not missing(group.folder / model.source, model.files)
+    except (ModelLoadError, OSError):
+        return False
+
+
+def inspect(model: Model, group: settings.Models) -> None:
+    """What can be told before a library reads it. Raises ModelLoadError."""
+    folder = find(model.source, model.files, group)
+    _check_architecture(model, folder)
+    for file in sorted(folder.glob("*.safetensors")):
+        read_head(file)
+
+
+def _check_architecture(model: Model, folder: Path) -> None:
+    if not model.architecture or not (folder / "config.json").is_file():
+        return
+    config = _read(folder / "config.json")
+    named = [*(config.get("architectures") or []), config.get("model_type", "")]
+    if model.architecture not in named:
+        raise ModelLoadError(
+            f"{folder.absolute()} holds another model: its config.json names "
+            f"{', '.join(filter(None, named)) or 'no architecture'}, not {model.architecture}"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """What a file of weights says of itself: how many numbers, and how many bytes they take."""
+
+    numbers: int
+    bytes: int
+
+
+def read_head(file: Path) -> Head:
+    """Of a safetensors file. Raises ModelLoadError where it is cut short or none at all."""
+    try:
+        with file.open("rb") as opened:
+            (length,) = struct.unpack("<Q", opened.read(8))
+            size = file.stat().st_size
+            table = json.loads(opened.read(length)) if length <= size else {}
+        tensors = [entry for name, entry in table.items() if name != "__metadata__"]
+        end = max((entry["data_offsets"][1] for entry in tensors), default=-1)
+        numbers = sum(_product(entry["shape"]) for entry in tensors)
+    except (struct.error, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ModelLoadError(_unreadable(file)) from error
+    if end < 0 or 8 + length + end != size:
+        raise ModelLoadError(_unreadable(file))
+    return Head(numbers, end)
+
+
+def _unreadable(file: Path) -> str:
+    return (
+        f"{file.name} in {file.parent.absolute()} is cut short or damaged ("
+        f"{amount(file.stat().st_size)}); delete it and load the model again"
+    )
+
+
+def _product(shape: Iterable[int]) -> int:
+    result = 1
+    for side in shape:
+        result *= side
+    return result
+
+
+def needed(folder: Path, dtype: str, *, on_gpu: bool) -> int:
+    """Bytes that the weights take once loaded; computed from the heads, or the files' own size."""
+    heads = [read_head(file) for file in folder.glob("*.safetensors")]
+    if not heads:
+        return sum(file.stat().st_size for file in folder.glob("*.bin"))
+    if dtype == "auto" and on_gpu:
+        return sum(head.bytes for head in heads)
+    size = 2 if dtype in ("bfloat16", "float16") else 4
+    return size * sum(head.numbers for head in heads)
+
+
+def check_memory(model: Model, group: settings.Models, free: Mapping[str, int]) -> None:
+    """
+    Refuse what cannot fit, before it makes the system kill us. `free` is bytes by device; of
+    several GPUs the largest counts, because NVML's order need not be CUDA's.
+    """
+    on_cards = [size for name, size in free.items() if name.startswith("cuda")]
+    on_gpu = bool(on_cards) and group.device != "cpu"
+    room = max(on_cards) if on_gpu else free.get("host")
+    need = needed(group.folder / model.source, group.dtype, on_gpu=on_gpu)
+    if room is not None and need > room:
+        where = "the GPU" if on_gpu else "this machine"
+        raise ModelLoadError(
+            f"its weights need {amount(need)} of memory, and {where} has {amount(room)} free"
+        )
+
+
+def reason(error: BaseException) -> str:
+    """Why a loader failed, as one phrase."""
+    if isinstance(error, ModelLoadError):
+        return error.text
+    is_full = isinstance(error, MemoryError | OutOfMemory)  # the other name is torch's
+    if is_full or type(error).__name__ == "OutOfMemoryError":
+        return "there is not enough memory for it; free some, or choose a smaller model"
+    if type(error).__name__ == "SafetensorError":
+        return f"a file of its weights is damaged ({_line(error)}); delete it and load again"
+    return _line(error) or type(error).__name__
+
+
+def _line(error: BaseException) -> str:
+    """An error's first line, short enough for a sentence."""
+    first = next(iter(str(error).strip().splitlines()), "")
+    return first if len(first) <= 200 else f"{first[:200]}…"
+
+
+def _read(path: Path) -> Any:
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ModelLoadError(f"{path.absolute()} is no JSON; delete it and load again") from error
+    return value if isinstance(value, dict) else {}
 
 
 @contextmanager

@@ -67,23 +67,32 @@ class Accounts:
         Make an account. Who may change may also look: every account has the role viewer.
         Raises BadInput with what to change.
         """
-        if not _NAME.fullmatch(name):
-            raise BadInput(
-                "A name has 1 to 64 letters, digits, dots, dashes, underscores or @.", field="name"
-            )
-        if not _SHORTEST_PASSWORD <= len(password) <= LONGEST_PASSWORD:
-            raise BadInput(
-                f"A password has {_SHORTEST_PASSWORD} to {LONGEST_PASSWORD} characters.",
-                field="password",
-            )
+        self.check_new(name, password)
         given = read_roles(roles) | {Role.VIEWER}
         with self._file.locked():
             known = self.all()
             if name in known:
-                raise BadInput(f"There is an account called {name}; remove it first.", field="name")
+                raise _taken(name)
             account = Account(name, self._hasher.hash(password), given)
             self._file.replace(_rows({**known, name: account}))
         return account
+
+    def check_new(self, name: str, password: str) -> None:
+        """Whether `add` would take them. Raises BadInput with what to change."""
+        if not _NAME.fullmatch(name):
+            raise BadInput(
+                "A name has 1 to 64 letters, digits, dots, dashes, underscores or @.",
+                zh="用户名由 1 到 64 个字母、数字、点、短横线、下划线或 @ 组成。",
+                field="name",
+            )
+        if not _SHORTEST_PASSWORD <= len(password) <= LONGEST_PASSWORD:
+            raise BadInput(
+                f"A password has {_SHORTEST_PASSWORD} to {LONGEST_PASSWORD} characters.",
+                zh=f"密码需要 {_SHORTEST_PASSWORD} 到 {LONGEST_PASSWORD} 个字符。",
+                field="password",
+            )
+        if name in self.all():
+            raise _taken(name)
 
     def remove(self, name: str) -> None:
         """Remove an account; its sessions end."""
@@ -104,6 +113,14 @@ class Accounts:
             self._hasher.hash(password)
             return None
         return account if self._hasher.matches(account.hash, password) else None
+
+
+def _taken(name: str) -> BadInput:
+    return BadInput(
+        f"There is an account called {name}; remove it first.",
+        zh=f"已有名为 {name} 的账号；请先移除。",
+        field="name",
+    )
 
 
 def _read(rows: dict[str, Any]) -> dict[str, Account]:

@@ -1,12 +1,49 @@
-"""API keys at a terminal: make one, list them, revoke one. A running portal sees it at once."""
+"""Accounts and API keys at a terminal, made and ended. A running portal sees it at once."""
 
 import argparse
+import getpass
+import sys
 import time
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from backends.identity.accounts import Accounts
 from backends.identity.keys import SCOPES, Key, Keys
+from backends.identity.principals import Role
+
+
+def add_account_commands(commands: Any) -> None:
+    """`commands` is what `add_subparsers` gave."""
+    account = commands.add_parser("account", help="local accounts for Admin")
+    actions = account.add_subparsers(dest="action", required=True)
+    actions.add_parser("remove").add_argument("name")
+    add = actions.add_parser("add")
+    add.add_argument("name")
+    add.add_argument(
+        "--role", action="append", choices=[role.value for role in Role], required=True
+    )
+
+
+def run_account_command(asked: argparse.Namespace, state_dir: Path) -> None:
+    """Says on standard output what was done. Raises BadInput or NotFound."""
+    accounts = Accounts(state_dir / "accounts.json")
+    if asked.action == "add":
+        account = accounts.add(asked.name, _password(asked.name), asked.role)
+        print(f"{account.name} may sign in as {', '.join(sorted(account.roles))}.")
+    else:
+        accounts.remove(asked.name)
+        print(f"{asked.name} may no longer sign in; what they had open has ended.")
+
+
+def _password(name: str) -> str:
+    """Asked for at a terminal, twice; one line of standard input otherwise."""
+    if not sys.stdin.isatty():
+        return sys.stdin.readline().rstrip("\n")
+    password = getpass.getpass(f"Password for {name}: ")
+    if password != getpass.getpass("Again: "):
+        raise SystemExit("The two passwords differ; nothing was changed.")
+    return password
 
 
 def add_key_commands(commands: Any) -> None:

@@ -101,15 +101,8 @@ class Keys:
         per_day: int | None = None,
     ) -> tuple[Key, str]:
         """A new key and its secret, which nothing can show again. Raises BadInput."""
-        wanted = _checked_scopes(scopes)
-        _check_name(name, "name")
-        _check_name(tenant, "tenant")
-        if tenant == ANONYMOUS.tenant:
-            raise BadInput(f"{tenant} is the tenant of those without a key.", field="tenant")
         limits = {"expires_days": expires_days, "per_minute": per_minute, "per_day": per_day}
-        for what, number in limits.items():
-            if number is not None and not 0 < number < 1e9:
-                raise BadInput(f"{what} must be above 0; leave it out for none.", field=what)
+        wanted = self.check_new(name, tenant, scopes, limits)
         with self._file.locked():
             known = self.all()
             secret = _new_secret(known)
@@ -128,6 +121,28 @@ class Keys:
             self._file.replace(_rows({**known, key.id: key}))
         log.info("key made", extra={"key": key.id, "tenant": tenant})
         return key, secret
+
+    def check_new(
+        self, name: str, tenant: str, scopes: Iterable[str], limits: Mapping[str, float | None]
+    ) -> frozenset[str]:
+        """The scopes, if `make` would take all of it. Raises BadInput with what to change."""
+        wanted = _checked_scopes(scopes)
+        _check_name(name, "name", "名称")
+        _check_name(tenant, "tenant", "租户")
+        if tenant == ANONYMOUS.tenant:
+            raise BadInput(
+                f"{tenant} is the tenant of those without a key.",
+                zh=f"{tenant} 是没有密钥者的租户，请换一个。",
+                field="tenant",
+            )
+        for what, number in limits.items():
+            if number is not None and not 0 < number < 1e9:
+                raise BadInput(
+                    f"{what} must be above 0; leave it out for none.",
+                    zh=f"{what} 必须大于 0；不限制则留空。",
+                    field=what,
+                )
+        return wanted
 
     def revoke(self, id: str) -> Key:
         """End a key now. Raises NotFound if there is none that could be ended."""
@@ -171,15 +186,21 @@ def _digest(secret: str) -> str:
 def _checked_scopes(scopes: Iterable[str]) -> frozenset[str]:
     wanted = frozenset(scopes)
     if not wanted or wanted - set(SCOPES):
-        raise BadInput(f"Give at least one scope; there is {', '.join(SCOPES)}.", field="scope")
+        listed = ", ".join(SCOPES)
+        raise BadInput(
+            f"Give at least one scope; there is {listed}.",
+            zh=f"请至少选择一个权限范围：{listed}。",
+            field="scope",
+        )
     return wanted
 
 
-def _check_name(given: str, what: str) -> None:
+def _check_name(given: str, what: str, zh: str) -> None:
     if not (given.strip() == given and given.isprintable() and 0 < len(given) <= _LONGEST_NAME):
         raise BadInput(
             f"A {what} has 1 to {_LONGEST_NAME} characters that can be read, and no space around "
             "them.",
+            zh=f"{zh}需要 1 到 {_LONGEST_NAME} 个可读字符，首尾不能有空格。",
             field=what,
         )
 

@@ -61,7 +61,13 @@ def read_roles(names: Iterable[str]) -> frozenset[Role]:
     try:
         roles = frozenset(Role(name) for name in names)
     except ValueError as error:
-        raise BadInput(f"The roles are {', '.join(Role)}.", field="role") from error
+        listed = ", ".join(Role)
+        raise BadInput(
+            f"The roles are {listed}.", zh=f"角色只有 {listed}。", field="role"
+        ) from error
     if not roles:
-        raise BadInput(f"Give at least one role: {', '.join(Role)}.", field="role")
+        listed = ", ".join(Role)
+        raise BadInput(
+            f"Give at least one role: {listed}.", zh=f"请至少选择一个角色：{listed}。", field="role"
+        )
     return roles

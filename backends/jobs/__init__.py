@@ -31,14 +31,15 @@ class JobState(StrEnum):
 class Job:
     """
     A job as it is now. `progress` is 0 to 1 and `stage` what is being done; `position` counts
-    from 1 for the next one to run, and is 0 when it does not wait. `created`, `expires` and
-    `ended` are `time.time()` seconds. `error` is a sentence for its owner, `can_retry` whether
-    `retry` may help. `notes` are (English, Chinese). `model`, `revision` and `pod` say who made
-    the picture, as in an `Answer`. `token` is set once, in the answer to a
-    caller who has no other way to prove that the job is theirs.
+    from 1 for the next one to run, and is 0 when it does not wait. `created`, `started`,
+    `expires` and `ended` are `time.time()` seconds. `error` is a sentence for its owner,
+    `can_retry` whether `retry` may help. `notes` are (English, Chinese).
+    `model`, `revision` and `pod` say who made the picture, as in an `Answer`. `token` is set
+    once, in the answer to a caller who has no other way to prove that the job is theirs.
     """
 
     id: str
+    tenant: str
     owner: str
     state: JobState
     created: float
@@ -47,6 +48,7 @@ class Job:
     stage: str = ""
     position: int = 0
     attempt: int = 1
+    started: float | None = None
     ended: float | None = None
     error: str = ""
     error_zh: str = ""
@@ -71,8 +73,27 @@ class Packing:
     finish: Callable[[Any], tuple[bytes, tuple[tuple[str, str], ...]]]
 
 
-class Jobs(Protocol):
-    """Every method refuses another's job with NotFound, as if it were not there."""
+class EveryJob(Protocol):
+    """
+    All jobs, for who runs the portal: how they are, and their end. What was sent and what came
+    out belongs to the owner alone, so neither can be had here.
+    """
+
+    async def everyones(self) -> Sequence[Job]:
+        """Every job that has not expired, the newest first."""
+        ...
+
+    async def stop(self, job: str) -> Job:
+        """Cancel it, whoever owns it; one that has ended stays as it is. Raises NotFound."""
+        ...
+
+    async def remove(self, job: str) -> None:
+        """Cancel it if need be, and remove it with its pictures. Raises NotFound."""
+        ...
+
+
+class Jobs(EveryJob, Protocol):
+    """Every method with a `who` refuses another's job with NotFound, as if it were not there."""
 
     async def submit(self, item: Any, ask: Ask) -> Job:
         """Record the job, then answer. Raises Overloaded when too many wait."""

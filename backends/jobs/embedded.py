@@ -10,16 +10,16 @@ import asyncio
 import logging
 import secrets
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 from backends import settings
-from backends.errors import Conflict, JobsError, Overloaded, QuartetError, Unavailable
+from backends.errors import Conflict, JobsError, QuartetError, Unavailable
 from backends.identity import Ask, Principal
-from backends.jobs import Job, JobState, Packing, ending
+from backends.jobs import Job, JobState, Packing, admission, ending
 from backends.jobs.fairness import Turns, Waiting, rank
 from backends.jobs.owners import is_owner, needs_token, new_token, no_such_job, token_hash
 from backends.jobs.runner import Runner
@@ -144,15 +144,7 @@ class EmbeddedJobs:
         return result
 
     async def cancel(self, job: str, who: Principal) -> Job:
-        row = await self._owned(job, who)
-        while not row.state.is_final:
-            after = ending.ended(row, JobState.CANCELLED, *self._now_and_kept())
-            if await self._do(Store.end, row, after):
-                ending.count(self._instruments, "Cancelled", after)
-                self._stop(job)
-                await self._queue_moved()
-            row = await self._owned(job, who)  # else it has just begun, or ended by itself
-        return await self._job(row)
+        return await self._cancel(lambda: self._owned(job, who))
 
     async def retry(self, job: str, who: Principal) -> Job:
         row = await self._owned(job, who)
@@ -169,6 +161,19 @@ class EmbeddedJobs:
 
     async def delete(self, job: str, who: Principal) -> None:
         await self.cancel(job, who)
+        await self._remove(job)
+
+    # ---- for who runs the portal
+
+    async def everyones(self) -> Sequence[Job]:
+        rows = await self._do(Store.everyones)
+        return [await self._job(row) for row in rows if not self._has_expired(row)]
+
+    async def stop(self, job: str) -> Job:
+        return await self._cancel(lambda: self._found(job))
+
+    async def remove(self, job: str) -> None:
+        await self.stop(job)
         await self._remove(job)
 
     # ---- leaving
@@ -268,6 +273,18 @@ class EmbeddedJobs:
         except JobsError as trouble:  # the sweep ends it as soon as the store can be used
             log.warning("a job's end was not kept", extra={"reason": trouble.text})
 
+    async def _cancel(self, find: Callable[[], Awaitable[Row]]) -> Job:
+        """`find` looks the job up, again after each try: it may begin or end meanwhile."""
+        row = await find()
+        while not row.state.is_final:
+            after = ending.ended(row, JobState.CANCELLED, *self._now_and_kept())
+            if await self._do(Store.end, row, after):
+                ending.count(self._instruments, "Cancelled", after)
+                self._stop(row.id)
+                await self._queue_moved()
+            row = await find()
+        return await self._job(row)
+
     async def _end_interrupted(self) -> None:
         """No job is running that nobody runs."""
         for row in await self._do(Store.running):
@@ -292,11 +309,15 @@ class EmbeddedJobs:
 
     # ---- what is so
 
-    async def _owned(self, job: str, who: Principal) -> Row:
+    async def _found(self, job: str) -> Row:
         row = await self._do(Store.get, job)
-        if row is None or not is_owner(who, row.tenant, row.subject, row.token_hash):
+        if row is None or self._has_expired(row):
             raise no_such_job()
-        if self._has_expired(row):
+        return row
+
+    async def _owned(self, job: str, who: Principal) -> Row:
+        row = await self._found(job)
+        if not is_owner(who, row.tenant, row.subject, row.token_hash):
             raise no_such_job()
         return row
 
@@ -308,6 +329,7 @@ class EmbeddedJobs:
         is_waiting = row.state is JobState.WAITING
         return Job(
             id=row.id,
+            tenant=row.tenant,
             owner="" if row.token_hash else row.subject,
             state=row.state,
             created=row.created,
@@ -316,6 +338,7 @@ class EmbeddedJobs:
             stage=stage if row.state is JobState.RUNNING else "",
             position=(await self._places()).get(row.id, 0) if is_waiting else 0,
             attempt=row.attempt,
+            started=row.started,
             ended=row.ended,
             error=row.error,
             error_zh=row.error_zh,
@@ -345,25 +368,8 @@ class EmbeddedJobs:
         """Refuse now what would be refused later. `more` bytes are to be kept."""
         if self._draining:
             raise Unavailable("The server is leaving; ask again in a moment.", retry_after=5)
-        own, tenants, every = await self._do(Store.count_waiting, who.tenant, who.subject)
-        if own >= self._settings.waiting_per_caller:
-            raise Overloaded(
-                f"You have {own} jobs waiting; send the next one when one of them has run.",
-                zh=f"您已有 {own} 个任务在等待；请等其中一个完成后再提交。",
-                retry_after=10,
-            )
-        if tenants >= self._settings.waiting_per_tenant or every >= self._settings.waiting:
-            raise Overloaded(
-                "Too many jobs wait; try again in a minute.",
-                zh="等待的任务过多；请一分钟后再试。",
-                retry_after=60,
-            )
-        if await self._do(Store.taken) + more > self._settings.disk_bytes:
-            raise Overloaded(
-                "There is no room for more pictures until older jobs expire; try again later.",
-                zh="在旧任务过期之前没有空间存放更多图片；请稍后再试。",
-                retry_after=60,
-            )
+        waiting = await self._do(Store.count_waiting, who.tenant, who.subject)
+        admission.check(self._settings, waiting, await self._do(Store.taken) + more)
 
     # ---- telling
 

@@ -80,6 +80,14 @@ def is_owner(who: Principal, tenant: str, subject: str, hashed: str) -> bool:
     return (who.tenant, who.subject) == (tenant, subject) and who.method != _BY_TOKEN
 
 
+def no_such_job() -> NotFound:
+    """What one says of a job that is gone, and to whom it does not belong."""
+    return NotFound(
+        "There is no such job: it has expired, was deleted, or is not yours.",
+        zh="没有该任务：可能已过期、已删除或不属于您。",
+    )
+
+
 def _read_key(path: Path) -> bytes:
     """The key, made first if there is none: whole or not at all, and never a second one."""
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -97,10 +105,3 @@ def _read_key(path: Path) -> bytes:
             f"The key file {path} is damaged; delete it, and visitors' jobs will expire unseen."
         )
     return key
-
-
-def no_such_job() -> NotFound:
-    return NotFound(
-        "There is no such job: it has expired, was deleted, or is not yours.",
-        zh="没有该任务：可能已过期、已删除或不属于您。",
-    )

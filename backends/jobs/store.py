@@ -130,6 +130,11 @@ class Store:
         return found[0] if found else None
 
     @_told
+    def everyones(self) -> list[Row]:
+        """The newest first."""
+        return self._rows("ORDER BY created DESC, rowid DESC")
+
+    @_told
     def of_caller(self, tenant: str, subject: str) -> list[Row]:
         """The newest first."""
         return self._rows(

@@ -16,10 +16,12 @@ import os
 import threading
 import uuid
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import BinaryIO
 
 from backends.errors import NotFound, QuartetError, Unavailable
 
@@ -127,10 +129,29 @@ class Audit:
             self._append(replace(self._open[change], event=OUTCOME, outcome=outcome))
             del self._open[change]
 
-    def lines(self, limit: int) -> list[Line]:
-        """The newest lines, newest first. An intent without an outcome is still under way."""
+    def lines(self, limit: int, before: int | None = None) -> list[Line]:
+        """
+        The newest lines, or those before the line with this number; newest first. An intent
+        without an outcome is still under way. Far back the file is read once more.
+        """
         with self._lock:
-            return list(self._look().newest[-1 : -limit - 1 : -1])
+            newest = self._look().newest
+            if before is None:
+                return list(newest[-1 : -limit - 1 : -1])
+            if not newest or before - limit < newest[0].seq:
+                with self._reading() as file:
+                    newest = _walk(file, before - 1, limit).newest
+        earlier = [line for line in newest if line.seq < before]
+        return earlier[-1 : -limit - 1 : -1]
+
+    def size(self) -> int:
+        """Bytes of the whole lines that are written."""
+        with self._lock:
+            return os.fstat(self._file).st_size - self._look().chain.torn
+
+    def read(self, start: int, count: int) -> bytes:
+        """The file's own bytes, so that a copy of it can be verified elsewhere."""
+        return os.pread(self._file, count, start)
 
     def verify(self) -> Chain:
         """Walk the chain, again only if the file changed since the last time."""
@@ -167,14 +188,19 @@ class Audit:
         stat = os.fstat(self._file)
         now = (stat.st_size, stat.st_mtime_ns)
         if now != self._seen:
-            with os.fdopen(os.dup(self._file), "rb") as file:
-                file.seek(0)
+            with self._reading() as file:
                 self._walk = _walk(file)
             self._seen = now
         if not self._is_still_the_file():
             gone = replace(self._walk.chain, broken=1, why="the file was replaced or removed")
             return replace(self._walk, chain=gone)
         return self._walk
+
+    @contextmanager
+    def _reading(self) -> Iterator[BinaryIO]:
+        with os.fdopen(os.dup(self._file), "rb") as file:
+            file.seek(0)
+            yield file
 
     def _is_still_the_file(self) -> bool:
         try:
@@ -227,11 +253,14 @@ def _one_line(text: str) -> str:
     return " ".join(shown.split())[:_LONGEST_TEXT]
 
 
-def _walk(raw_lines: Iterable[bytes]) -> _Walk:
+def _walk(raw_lines: Iterable[bytes], last: float = float("inf"), kept: int = _KEPT) -> _Walk:
+    """To the line `last`, of which `kept` lines are the newest."""
     chain, last_hash = Chain(0), _FIRST
-    newest: deque[Line] = deque(maxlen=_KEPT)
+    newest: deque[Line] = deque(maxlen=kept)
     unanswered: dict[str, Line] = {}
     for raw in raw_lines:
+        if chain.lines >= last:
+            break
         if not raw.endswith(b"\n"):
             chain = replace(chain, torn=len(raw))
             break

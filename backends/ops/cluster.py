@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Generic, Protocol, TypeVar
 
 from backends.engines import Capabilities
+from backends.serving import Progress
 from backends.serving.record import ModelRecord
 
 T = TypeVar("T")
@@ -64,6 +65,8 @@ class Workload:
     capabilities: Capabilities = field(default_factory=Capabilities)
     in_flight: int = 0
     loading: str = ""
+    progress: Progress = field(default_factory=Progress)
+    fetches: tuple[tuple[str, str], ...] = ()  # (model not on disk, the hub it would come from)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +83,10 @@ class Cluster(Protocol):
 
     async def write_record(self, ref: Ref, record: ModelRecord, *, seen: int) -> None:
         """Write which model the workload must run; Conflict if its revision is not `seen`."""
+        ...
+
+    async def stop_loading(self, ref: Ref, why: str) -> None:
+        """End a download that a swap waits for; nothing where none is under way."""
         ...
 
     async def roll(self, ref: Ref, revision: int) -> None:

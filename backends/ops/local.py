@@ -13,6 +13,9 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from backends import settings
+from backends.engines.download import hub_of
+from backends.engines.weights import is_on_disk
 from backends.errors import Conflict, NotFound, QuartetError
 from backends.families import Family
 from backends.ops import figures
@@ -41,7 +44,9 @@ class LocalCluster:
         services: Mapping[str, ModelService],
         families: Mapping[str, Family],
         records: Records,
+        models: settings.Models,
     ) -> None:
+        self._models = models
         self._services = services
         self._families = families
         self._records = records
@@ -76,6 +81,9 @@ class LocalCluster:
             )
         await service.swap(record)
 
+    async def stop_loading(self, ref: Ref, why: str) -> None:
+        await self._service(ref).stop_loading(why)
+
     async def _workload(self, name: str, service: ModelService, warnings: list[str]) -> Workload:
         status = await service.status()
         record = ModelRecord(status.revision, status.model)
@@ -96,7 +104,14 @@ class LocalCluster:
             capabilities=status.capabilities,
             in_flight=status.in_flight,
             loading=status.loading,
+            progress=status.progress,
+            fetches=await asyncio.to_thread(self._fetches, name),
         )
+
+    def _fetches(self, name: str) -> tuple[tuple[str, str], ...]:
+        group = self._models
+        models = [m for m in self._families[name].models.values() if hub_of(m, group)]
+        return tuple((m.name, hub_of(m, group)) for m in models if not is_on_disk(m, group))
 
     def _service(self, ref: Ref) -> ModelService:
         if ref.context != CONTEXT or ref.name not in self._services:

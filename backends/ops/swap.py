@@ -6,24 +6,22 @@ intent in the audit, the record (the truth changes first), the roll, the outcome
 cannot be loaded puts the old one's name back into the record. Every swap ends in a receipt.
 """
 
-import asyncio
-import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from backends.engines import Capabilities, Model
+from backends.engines.hub import amount
 from backends.errors import BadInput, Conflict, NotFound, QuartetError, Unavailable
 from backends.families import Family
 from backends.identity import Principal, Role
 from backends.ops.audit import Audit
+from backends.ops.changes import Change, Changes
 from backends.ops.cluster import Cluster, Ref, Workload
 from backends.ops.figures import Counts, read_counts
 from backends.serving.record import ModelRecord
-from backends.telemetry import Instruments, request_id
-
-log = logging.getLogger(__name__)
+from backends.telemetry import Instruments
 
 Sentence = tuple[str, str]
 """English, Chinese."""
@@ -39,12 +37,16 @@ _ABILITIES: dict[str, Sentence] = {
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A reviewed swap. `before` is the record that the person saw; it must still stand."""
+    """
+    A reviewed swap. `before` is the record that the person saw; it must still stand. `terms`: the
+    model is somebody else's checkpoint, so who swaps to it must say that they may use it here.
+    """
 
     ref: Ref
     before: ModelRecord
     model: str
     consequences: tuple[Sentence, ...]
+    terms: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +93,8 @@ def review(workload: Workload, model: str, families: Mapping[str, Family]) -> Pl
             zh=f"本版本认识 {model}，但还不能加载它。",
             field="model",
         )
-    return Plan(workload.ref, workload.record, model, tuple(_consequences(name, old, new)))
+    consequences = (*_consequences(name, old, new), *_terms(new, dict(workload.fetches)))
+    return Plan(workload.ref, workload.record, model, consequences, terms=bool(new.files))
 
 
 def previous(workload: Workload, families: Mapping[str, Family]) -> Plan:
@@ -117,17 +120,19 @@ class Swaps:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._cluster = cluster
-        self._audit = audit
+        self._changes = Changes(audit)
         self._registry = instruments.registry
         self._families = families
         self._clock = clock
-        self._running: set[asyncio.Task[Receipt]] = set()
 
-    async def apply(self, plan: Plan, *, reason: str, who: Principal) -> Receipt:
+    async def apply(
+        self, plan: Plan, *, reason: str, who: Principal, agreed: bool = False
+    ) -> Receipt:
         """
-        Raises BadInput without a reason, Conflict when the record moved since the review, and
-        Unavailable when the audit cannot be written; then nothing is changed. A model that
-        cannot be loaded is no error here: the receipt says that it was undone, and why.
+        Raises BadInput without a reason, or where terms were not agreed to, Conflict when the
+        record moved since the review, and Unavailable when the audit cannot be written; then
+        nothing is changed. A model that cannot be loaded is no error here: the receipt says that
+        it was undone, and why.
         """
         if not reason.strip():
             raise BadInput(
@@ -135,57 +140,55 @@ class Swaps:
                 zh="请填写原因，它会保存在审计记录中。",
                 field="reason",
             )
-        task = asyncio.create_task(self._audited(plan, reason, who))
-        self._running.add(task)
-        task.add_done_callback(self._ended)
-        return await asyncio.shield(task)
+        if plan.terms and not agreed:
+            raise BadInput(
+                f"Confirm that you have read the licence and territory of {plan.model}, and may "
+                "use it here.",
+                zh=f"请确认您已阅读 {plan.model} 的许可证与适用地区，并有权在此使用。",
+                field="agreed",
+            )
+        return await self._changes.make(
+            Change(
+                who,
+                Role.SWAPPER,
+                f"{plan.ref.context}/{plan.ref.name}",
+                f"{plan.before.model}, revision {plan.before.revision}",
+                f"{plan.model}, revision {plan.before.revision + 1}",
+                reason,
+            ),
+            lambda: self._carry_out(plan, reason, who),
+            lambda receipt: f"undone: {receipt.undone}" if receipt.undone else "done",
+        )
 
     async def undo(self, ref: Ref, *, seen: int, who: Principal) -> Receipt:
         """Go back to the model before revision `seen`; Conflict if that no longer stands."""
-        reading = await self._cluster.workloads()
-        workload = next((w for w in reading.value if w.ref == ref), None)
-        if workload is None:
-            raise NotFound(f"There is no service {ref.name}.", zh=f"没有名为 {ref.name} 的服务。")
-        if workload.record.revision != seen:
-            raise Conflict(
-                f"{ref.name} was changed meanwhile: now {workload.record.model}, "
-                f"revision {workload.record.revision}. Review again.",
-                zh=f"{ref.name} 已被更改：现在是 {workload.record.model}，"
-                f"修订 {workload.record.revision}。请重新查看。",
-            )
+        workload = await self.find(ref)
+        _must_stand(workload, seen)
         plan = previous(workload, self._families)
-        return await self.apply(plan, reason=f"Undo of revision {seen}", who=who)
+        reason = f"Undo of revision {seen}"
+        return await self.apply(plan, reason=reason, who=who, agreed=True)  # it ran here before
+
+    async def stop(self, ref: Ref, *, who: Principal) -> None:
+        """End a download; the swap that waits for it puts the old model's name back."""
+        await self._cluster.stop_loading(ref, f"{who.subject} stopped the download")
+
+    async def plan(self, ref: Ref, model: str, *, seen: int | None = None) -> Plan:
+        """`review` of what is there now; Conflict if that is no longer revision `seen`."""
+        workload = await self.find(ref)
+        if seen is not None:
+            _must_stand(workload, seen)
+        return review(workload, model, self._families)
+
+    async def find(self, ref: Ref) -> Workload:
+        """The workload as it is now. Raises NotFound."""
+        for workload in (await self._cluster.workloads()).value:
+            if workload.ref == ref:
+                return workload
+        raise NotFound(f"There is no service {ref.name}.", zh=f"没有名为 {ref.name} 的服务。")
 
     async def close(self) -> None:
         """Stop what runs and write down that it was interrupted; before the audit is closed."""
-        running = list(self._running)
-        for task in running:
-            task.cancel()
-        await asyncio.gather(*running, return_exceptions=True)
-
-    async def _audited(self, plan: Plan, reason: str, who: Principal) -> Receipt:
-        name = f"{plan.ref.context}/{plan.ref.name}"
-        change = await asyncio.to_thread(
-            self._audit.intent,
-            user=who.subject,
-            role=Role.SWAPPER,
-            object=name,
-            before=f"{plan.before.model}, revision {plan.before.revision}",
-            after=f"{plan.model}, revision {plan.before.revision + 1}",
-            reason=reason,
-            request_id=request_id.get(),
-        )
-        outcome = "interrupted: the portal stopped; the record names what starts next"
-        try:
-            receipt = await self._carry_out(plan, reason, who)
-            outcome = f"undone: {receipt.undone}" if receipt.undone else "done"
-        except QuartetError as error:
-            outcome = f"{'refused' if isinstance(error, Conflict) else 'failed'}: {error.text}"
-            raise
-        finally:
-            await asyncio.to_thread(self._audit.outcome, change, outcome)
-            log.info("changed", extra={"object": name, "user": who.subject, "outcome": outcome})
-        return receipt
+        await self._changes.close()
 
     async def _carry_out(self, plan: Plan, reason: str, who: Principal) -> Receipt:
         begun, counts = self._clock(), self._counts(plan.ref)
@@ -229,11 +232,15 @@ class Swaps:
     def _counts(self, ref: Ref) -> Counts:
         return read_counts(self._registry).get(ref.name, Counts())
 
-    def _ended(self, task: asyncio.Task[Receipt]) -> None:
-        self._running.discard(task)
-        error = None if task.cancelled() else task.exception()
-        if error is not None and not isinstance(error, QuartetError):
-            log.error("swap failed", exc_info=error)  # the page that asked may have left
+
+def _must_stand(workload: Workload, seen: int) -> None:
+    name, record = workload.ref.name, workload.record
+    if record.revision != seen:
+        raise Conflict(
+            f"{name} was changed meanwhile: now {record.model}, revision {record.revision}. "
+            "Review again.",
+            zh=f"{name} 已被更改：现在是 {record.model}，修订 {record.revision}。请重新查看。",
+        )
 
 
 def _next(now: ModelRecord, model: str, earlier: str, who: Principal) -> ModelRecord:
@@ -275,6 +282,29 @@ def _consequences(name: str, old: Model | None, new: Model) -> Iterator[Sentence
         "The choice is kept in the state folder and survives a restart.",
         "此选择保存在状态文件夹中，重启后仍然有效。",
     )
+
+
+def _terms(new: Model, fetches: Mapping[str, str]) -> Iterator[Sentence]:
+    """Licence, territory, notice, memory, and whether it is fetched first: of a checkpoint."""
+    if not new.files:
+        return
+    where = "" if new.territory == "worldwide" else f"; {new.territory}"
+    yield (f"Licence: {new.licence}{where}.", f"许可证：{new.licence}{where}。")
+    if new.notice:
+        yield (new.notice, new.notice)
+    if new.parameters:
+        size = amount(2 * new.parameters)
+        yield (
+            f"Its weights take {size} of memory at bf16 (computed), beside those of the old model "
+            "until the exchange.",
+            f"权重在 bf16 下占用 {size} 内存（按参数量计算），切换前与旧模型同时占用。",
+        )
+    if new.name in fetches:
+        hub = fetches[new.name]
+        yield (
+            f"Its files are not here: they are fetched from {hub} first, which may take long.",
+            f"本机没有其文件：将先从 {hub} 下载，可能需要较长时间。",
+        )
 
 
 def _abilities(old: Capabilities, new: Capabilities) -> Iterator[Sentence]:

@@ -106,12 +106,12 @@ async def _read_form(request: Request, body: bytes) -> Sent:
     )
     try:
         form = await parser.parse()
+        fields = [(k, v if isinstance(v, str) else await v.read()) for k, v in form.multi_items()]
     except (MultiPartException, KeyError, ValueError) as error:
         raise BadInput(f"The form cannot be read: {error}.", field="body") from error
-    try:
-        fields = [(k, v if isinstance(v, str) else await v.read()) for k, v in form.multi_items()]
-    finally:
-        await form.close()
+    finally:  # the form itself knows nothing of a part that never ended
+        for file in parser._files_to_close_on_error:
+            file.close()
     return read_fields(fields)
 
 

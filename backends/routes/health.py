@@ -4,6 +4,7 @@ import asyncio
 import hmac
 from collections.abc import Mapping
 from dataclasses import asdict
+from typing import Any
 
 from fastapi import FastAPI
 from prometheus_client import CONTENT_TYPE_LATEST
@@ -11,12 +12,14 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
+from backends.engines import headroom
 from backends.errors import NotFound, SignInNeeded
 from backends.routes.answers import json_response
 from backends.routes.body import read_body
 from backends.routes.lifecycle import Lifecycle
 from backends.serving import ModelService
 from backends.serving.record import ModelRecord, Records
+from backends.serving.watchdog import Watchdog
 from backends.serving.wire.text import read_object, validated
 from backends.settings import Settings
 from backends.telemetry import Instruments
@@ -32,21 +35,39 @@ class SwapRequest(BaseModel):
     model: str
 
 
+class StopRequest(BaseModel):
+    model_config = ConfigDict(strict=True, extra="forbid")
+
+    service: str
+    why: str = Field(max_length=500)
+
+
 def add_health_routes(
     app: FastAPI,
     services: Mapping[str, ModelService],
     instruments: Instruments,
     lifecycle: Lifecycle,
+    watchdog: Watchdog,
 ) -> None:
-    @app.get("/healthz", tags=["probes"])
-    async def healthz() -> dict[str, str]:
-        """The process answers. Says nothing about models."""
-        return {"status": "ok"}
+    async def alive(word: str) -> Response:
+        reason = watchdog.reason([await service.status() for service in services.values()])
+        if reason:
+            return json_response({"status": "stuck", "reason": reason}, 503)
+        return json_response({"status": word})
 
-    @app.get("/health", tags=["probes"])
-    async def health() -> dict[str, str]:
+    replace: dict[int | str, dict[str, Any]] = {
+        503: {"description": "Replace this process; the reason says why."}
+    }
+
+    @app.get("/healthz", tags=["probes"], responses=replace)
+    async def healthz() -> Response:
+        """The process answers, and no batch hangs. Says nothing about models."""
+        return await alive("ok")
+
+    @app.get("/health", tags=["probes"], responses=replace)
+    async def health() -> Response:
         """The same, in the words that some clients expect."""
-        return {"status": "healthy"}
+        return await alive("healthy")
 
     @app.get(
         "/readyz",
@@ -62,12 +83,18 @@ def add_health_routes(
         states = dict(zip(services, each, strict=True))
         own = [status for status in each if not status.pods]
         ready = not lifecycle.is_draining and all(status.is_ready for status in own)
-        value = {"ready": ready, "services": {name: asdict(s) for name, s in states.items()}}
+        value = {
+            "ready": ready,
+            "services": {name: asdict(s) for name, s in states.items()},
+            "memory_free_bytes": await asyncio.to_thread(headroom.free),
+        }
         return json_response(value, 200 if ready else 503)
 
     @app.get("/metrics", tags=["probes"], response_class=PlainTextResponse)
     async def metrics() -> Response:
         """Prometheus exposition."""
+        for device, size in (await asyncio.to_thread(headroom.free)).items():
+            instruments.memory_free.labels(device).set(size)
         return Response(instruments.text(), media_type=CONTENT_TYPE_LATEST)
 
 
@@ -96,6 +123,15 @@ def add_internal_routes(
         record = ModelRecord(asked.revision, asked.model, by="internal")
         await service.swap(record)
         _keep(records, asked.service, record)
+        return json_response(asdict(await service.status()))
+
+    @app.post("/internal/stop", include_in_schema=False)
+    async def stop(request: Request) -> Response:
+        """End a download; the swap that waits for it is answered with `why`."""
+        check(request)
+        asked = validated(StopRequest, read_object(await read_body(request, 10_000)))
+        service = _service(services, asked.service)
+        await service.stop_loading(asked.why)
         return json_response(asdict(await service.status()))
 
     @app.post("/internal/drain", include_in_schema=False)

@@ -10,7 +10,7 @@ import json
 from html import escape
 from pathlib import Path
 from string import Template
-from urllib.parse import parse_qs, parse_qsl, urlencode, urlsplit
+from urllib.parse import parse_qs, parse_qsl, urlencode
 
 from fastapi import FastAPI
 from starlette.requests import Request
@@ -21,6 +21,7 @@ from backends.errors import BadInput, Denied, QuartetError, SignInNeeded
 from backends.identity import ANONYMOUS, COOKIE, Identity, Role
 from backends.routes.answers import error_response
 from backends.routes.paths import below_root
+from backends.routes.same_site import refuse_other_sites
 from backends.settings import Settings
 from backends.telemetry import request_id
 
@@ -103,7 +104,7 @@ class Desk:
         """POST /admin/sign-in: `name` and `password`, or `token`, as a form or as JSON."""
         fields: dict[str, str] = {}
         try:
-            _refuse_other_sites(request)
+            refuse_other_sites(request)
             fields = await _read_fields(request)
             if "token" in fields:
                 opened = self._identity.sign_in_with_token(fields["token"], _address(request))
@@ -121,7 +122,7 @@ class Desk:
 
     async def sign_out(self, request: Request) -> Response:
         """POST /admin/sign-out: ends the session, forgets the cookie, goes to the portal."""
-        _refuse_other_sites(request)
+        refuse_other_sites(request)
         self._identity.sign_out(request.cookies.get(COOKIE))
         root = request.scope.get("root_path", "")
         answer = RedirectResponse(f"{root}/", status_code=303, headers=_NO_STORE)
@@ -172,32 +173,6 @@ def _lacks_viewer(subject: str) -> Denied:
         f"{subject} is signed in, without the role viewer. Sign in as someone who has it.",
         zh=f"{subject} 已登录，但没有 viewer 角色。请使用具有该角色的账号登录。",
     )
-
-
-def _refuse_other_sites(request: Request) -> None:
-    """
-    Another site's page must not sign a visitor in or out. A browser says where a POST comes
-    from, on plain HTTP by Origin alone; a program says nothing.
-    """
-    site = request.headers.get("sec-fetch-site")
-    origin = request.headers.get("origin")
-    if site is not None:
-        own = site in ("same-origin", "none")
-    else:
-        own = origin is None or _host_of(origin) == request.headers.get("host", "")
-    if not own:
-        raise Denied(
-            "This form was sent by another site. Open Admin and sign in there.",
-            zh="该表单来自其他网站。请打开运维页面后再登录。",
-        )
-
-
-def _host_of(origin: str) -> str | None:
-    """None where it is no address at all, which no page's is."""
-    try:
-        return urlsplit(origin).netloc
-    except ValueError:
-        return None
 
 
 def _is_json(request: Request) -> bool:

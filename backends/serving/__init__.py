@@ -50,11 +50,21 @@ class Answer(Sequence[Any]):
 
 
 @dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a load is. `stage`: downloading, reading or trying; bytes while downloading."""
+
+    stage: str = ""
+    done: int = 0
+    total: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Status:
     """
-    A service as it is now. `loading` names a model on its way beside the one that serves. `pods`
-    are the services elsewhere that this one asks, each with its address as `pod`. `remarks` are
-    what the engine says of itself: its files, or a GPU that it does not get.
+    A service as it is now. `loading` names a model on its way beside the one that serves;
+    `running_seconds` is how long the oldest running batch runs already. `pods` are the services
+    elsewhere that this one asks, each with its address as `pod`. `remarks` are what the engine
+    says of itself: its files, or a GPU that it does not get.
     """
 
     service: str
@@ -73,6 +83,8 @@ class Status:
     remarks: tuple[Note, ...] = ()
     pod: str = ""
     pods: "tuple[Status, ...]" = ()
+    progress: Progress = Progress()
+    running_seconds: float = 0.0
 
     @property
     def is_ready(self) -> bool:
@@ -96,6 +108,10 @@ class ModelService(Protocol):
 
     async def swap(self, record: ModelRecord) -> None:
         """Load, prove, exchange. An old revision does nothing; a failed load changes nothing."""
+        ...
+
+    async def stop_loading(self, why: str) -> None:
+        """End a download; the swap that waits for it fails with `why`. Else nothing happens."""
         ...
 
     async def status(self) -> Status: ...

@@ -53,6 +53,7 @@ class Batcher:
         self._waiting = 0
         self._waiting_tokens = 0
         self._in_flight = 0
+        self._began: dict[int, float] = {}  # by engine thread, while it runs a batch
         self._closed = ""  # why nothing new is taken
         self._stopping = False
         self._open_requests: set[Request] = set()
@@ -86,6 +87,10 @@ class Batcher:
     @property
     def breaker_state(self) -> str:
         return self._breaker.state
+
+    def longest_run(self) -> float:
+        """Seconds that the oldest running batch runs already; 0 while none runs."""
+        return time.monotonic() - min(began) if (began := list(self._began.values())) else 0.0
 
     def predicted_wait(self) -> float:
         """Seconds until what waits now has run; 0 while the speed is unknown."""
@@ -328,6 +333,7 @@ class Batcher:
                 self._lock.notify()
             if done:
                 slot.close()
+            del claim, slot, claimed, batch  # an idle thread keeps no engine and nobody's text
 
     def _await_claim(self) -> tuple[Slot, list[Entry]] | None:
         with self._lock:
@@ -341,9 +347,12 @@ class Batcher:
 
     def _run(self, slot: Slot, batch: list[Entry]) -> None:
         began = time.monotonic()
+        self._began[threading.get_ident()] = began
         outcomes = run_apart(partial(self._attempt, slot), batch)
+        del self._began[threading.get_ident()]
         seconds = max(time.monotonic() - began, 1e-6)
-        blamed = [o for o in outcomes if isinstance(o, Exception) and not isinstance(o, BadInput)]
+        theirs = BadInput | Overloaded  # a caller's fault, or nobody's
+        blamed = [o for o in outcomes if isinstance(o, Exception) and not isinstance(o, theirs)]
         if blamed:
             self._metrics.failed()
             log.error("engine failed", extra=self._facts(slot, batch), exc_info=blamed[0])

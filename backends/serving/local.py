@@ -13,13 +13,14 @@ from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 from backends.engines import Capabilities, Model
-from backends.errors import BadInput, ModelLoadError, QuartetError
+from backends.errors import BadInput, Conflict, ModelLoadError, QuartetError
 from backends.families import Family
 from backends.identity import Ask
-from backends.serving import Answer, State, Status
+from backends.serving import Answer, Progress, State, Status
 from backends.serving.batcher import Batcher
 from backends.serving.cores import usable_cores
 from backends.serving.grouping import Cost
+from backends.serving.loading import Loading
 from backends.serving.queueing import Slot
 from backends.serving.record import ModelRecord, Records
 from backends.settings import Settings
@@ -51,7 +52,9 @@ class LocalService:
         self._slot: Slot | None = None
         self._revision = -1  # 0 is the default that no record names
         self._failed_revision = 0
-        self._loading = ""
+        self._newest = 0  # the highest revision that was asked for
+        self._loading: ModelRecord | None = None
+        self._load_now: Loading | None = None
         self._reason = ""
         self._state = State.LOADING
         threads = settings.batching.engine_threads or usable_cores()
@@ -110,6 +113,9 @@ class LocalService:
     # ---- which model
 
     async def swap(self, record: ModelRecord) -> None:
+        self._newest = max(self._newest, record.revision)
+        if self._loading is not None and self._loading.revision < record.revision:
+            await self.stop_loading(f"{record.model} was asked for instead")
         async with self._swapping:
             if record.revision <= self._revision:
                 return
@@ -119,17 +125,24 @@ class LocalService:
                 self._failed_revision = record.revision
                 self._count_swap(type(error).__name__)
                 log.warning("swap failed", extra={**self._facts(record), "reason": error.text})
+                if record.revision < self._newest:
+                    raise Conflict(error.text) from error  # a newer choice stands
                 raise
             self._count_swap("ok")
             log.info("swapped", extra=self._facts(record))
 
+    async def stop_loading(self, why: str) -> None:
+        if self._load_now is not None:
+            await asyncio.to_thread(self._load_now.stop, why)
+
     async def _exchange(self, record: ModelRecord) -> None:
         """Load beside, prove, exchange. Called under the swap's lock."""
-        self._loading = record.model
+        self._load_now = Loading(self._model(record.model), self._family, self._settings)
+        self._loading = record
         try:
-            slot = await asyncio.to_thread(self._load, record)
+            slot = await asyncio.to_thread(self._load, record, self._load_now)
         finally:
-            self._loading = ""
+            self._loading = self._load_now = None
         old, self._slot = self._slot, slot
         self._revision = record.revision
         self._batcher.exchange(slot)
@@ -140,37 +153,20 @@ class LocalService:
             info.remove(self.name, old.model.name, str(old.revision))
         info.labels(self.name, record.model, str(record.revision)).set(1)
 
-    def _load(self, record: ModelRecord) -> Slot:
+    def _load(self, record: ModelRecord, loading: Loading) -> Slot:
         """In a thread. Anything that goes wrong in a loader becomes one sentence."""
         model = self._model(record.model)
-        assert model.load is not None  # _model refuses those that cannot be loaded
         began = time.monotonic()
         try:
-            engine = model.load(self._settings)
-            try:
-                rate = self._prove(engine)
-            except Exception:
-                engine.close()
-                raise
-        except Exception as error:
+            engine, rate = loading.run()
+        except ModelLoadError as error:
             kept = f"{self._slot.model.name} still serves" if self._slot else "nothing serves"
-            raise ModelLoadError(f"{model.name} could not be loaded: {error}; {kept}.") from error
+            raise ModelLoadError(
+                f"{model.name} could not be loaded: {error.text}; {kept}."
+            ) from error
         seconds = time.monotonic() - began
         self._instruments.model_load_seconds.labels(self.name).observe(seconds)
         return Slot(engine, model, record.revision, rate=rate)
-
-    def _prove(self, engine: Any) -> float:
-        """Run the family's sample: outputs as many as items, and a first guess of tokens/s."""
-        sample = self._family.sample()
-        rates: list[float] = []
-        for _ in range(2):  # the first warms up, the second may be remembered: the slower counts
-            tokens = sum(engine.tokens(item) for item in sample)
-            began = time.monotonic()
-            outputs = engine.run(sample, lambda index, part: True)
-            rates.append(tokens / max(time.monotonic() - began, 1e-6))
-            if len(outputs) != len(sample):
-                raise ModelLoadError(f"{len(outputs)} outputs for {len(sample)} items")
-        return min(rates)
 
     def _model(self, name: str) -> Model:
         models = self._family.models
@@ -220,7 +216,9 @@ class LocalService:
             device=slot.device if slot else "",
             remarks=slot.remarks if slot else (),
             reason=self._reason,
-            loading=self._loading,
+            loading=self._loading.model if self._loading else "",
+            progress=self._load_now.progress if self._load_now else Progress(),
+            running_seconds=self._batcher.longest_run(),
             waiting=self._batcher.waiting,
             in_flight=self._batcher.in_flight,
             predicted_wait=self._batcher.predicted_wait(),
@@ -235,6 +233,7 @@ class LocalService:
     async def close(self) -> None:
         for task in self._tasks:
             task.cancel()
+        await self.stop_loading("the service is shutting down")  # a thread cannot be cancelled
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._batcher.close()
         self._state = State.CLOSED

@@ -37,14 +37,15 @@ class Slot:
         return own
 
     @property
-    def device(self) -> str:
-        own: str = getattr(self.engine, "runs_on", self.model.device)
-        return own
-
-    @property
     def capabilities(self) -> Capabilities:
         """The engine's own, if it learnt them at load; else its model's."""
         own: Capabilities = getattr(self.engine, "capabilities", self.model.capabilities)
+        return own
+
+    @property
+    def device(self) -> str:
+        """Where the engine says it runs, if it learnt that at load; else its model's."""
+        own: str = getattr(self.engine, "device", self.model.device)
         return own
 
     @property

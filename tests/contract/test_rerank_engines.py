@@ -21,7 +21,7 @@ from backends.settings import Rerank, Settings
 QUERY = "what causes the seasons"
 ANSWER = "The tilt of the planet's axis gives each hemisphere more sunlight for part of the year."
 ROOT = Path(__file__).parents[2]
-LOADABLE = sorted(name for name, model in MODELS.items() if model.load)
+LOADABLE = sorted(name for name, model in MODELS.items() if model.load and model.embedded)
 needs_proc = pytest.mark.skipif(
     not Path("/proc/self/maps").exists(), reason="Counting maps and threads needs Linux's /proc."
 )

@@ -21,7 +21,7 @@ from backends.engines.translate import MODELS, SAMPLE, Passage, Translation, rul
 from backends.engines.translate.careful import Step
 from backends.engines.translate.detect import SURE, detect
 from backends.engines.translate.embedded import FastTranslate, load
-from backends.engines.translate.neural import ALPHABET, steps
+from backends.engines.translate.neural import ALPHABET, shared, steps
 from backends.errors import BadInput, TimedOut, Unavailable
 from backends.settings import Settings
 from tests.translate_quality import NEURAL, WITH_RULES, quality, shortfalls
@@ -38,7 +38,7 @@ needs_apertium = pytest.mark.skipif(
 
 @pytest.fixture(scope="module")
 def native() -> Translator:
-    return Translator()
+    return shared()
 
 
 @pytest.fixture(scope="module")

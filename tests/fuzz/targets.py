@@ -18,11 +18,11 @@ import orjson
 from hypothesis import strategies as st
 from starlette.requests import Request
 
-from backends.engines.entailment import Verdict
-from backends.engines.fusion import Fused, packing, sample
+from backends.engines.entailment import Claim, Verdict
+from backends.engines.fusion import Blend, Check, Fused, Look, Seen, packing, sample
 from backends.engines.picture import Picture
 from backends.engines.pictures import decode_base64, read_picture
-from backends.engines.rerank import Relevance
+from backends.engines.rerank import Pair, Relevance
 from backends.engines.torchfile import read_tensors
 from backends.engines.translate import Passage, Translation, check, spans, text
 from backends.engines.translate.detect import detect
@@ -55,11 +55,13 @@ from tests.fuzz.strategies import (
 from ui.tabs.documents import READERS, read_file, read_pairs
 
 GREY = Picture(2, 2, b"\x80" * 12)
-OUTPUTS: Mapping[str, Any] = {
-    "rerank": Relevance(0.5, cut=True),
-    "entailment": Verdict("maybe", (0.2, 0.6, 0.2)),
-    "fusion": Fused(GREY),
-    "translate": Translation("text", "en", "pt", ("neural",)),
+OUTPUTS: Mapping[type, Any] = {  # what an engine would answer to an item
+    Pair: Relevance(0.5, cut=True),
+    Claim: Verdict("maybe", (0.2, 0.6, 0.2)),
+    Blend: Fused(GREY),
+    Check: None,
+    Look: Seen(),
+    Passage: Translation("text", "en", "pt", ("neural",)),
 }
 
 
@@ -133,7 +135,7 @@ def _asked(family: str, dialect: Dialect, sent: Sent) -> None:
     settings = Settings()
     terms = Terms(settings.limits, FAMILIES[family], FAMILIES[family].default(settings))
     question = dialect.shape.read(sent, terms)
-    outputs = tuple(OUTPUTS[family] for _ in question.items)
+    outputs = tuple(OUTPUTS[type(item)] for item in question.items)
     answer = Answer(outputs, terms.loaded, 0, tokens=1, queued=0.0, ran=0.0)
     orjson.dumps(question.write(answer))
 

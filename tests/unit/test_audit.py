@@ -292,3 +292,34 @@ def test_memory_holds_the_newest_lines_only(path: Path) -> None:
     row = path.read_bytes().split(b"\n")[0]
     path.write_bytes((row + b"\n") * (audit._KEPT + 10))
     assert len(Audit(path).lines(10**6)) <= audit._KEPT
+
+
+def test_pages_go_back_to_the_first_line_and_never_show_one_twice(path: Path) -> None:
+    log = Audit(path)
+    changed(log, 5)
+    pages, before = [], None
+    while page := log.lines(3, before):
+        pages.append([line.seq for line in page])
+        before = page[-1].seq
+    assert pages == [[10, 9, 8], [7, 6, 5], [4, 3, 2], [1]]
+
+
+def test_a_page_far_back_is_read_from_the_file(path: Path) -> None:
+    log = Audit(path)
+    changed(log, 600)  # 1,200 lines, of which 1,000 are kept in memory
+    assert [line.seq for line in log.lines(3, 100)] == [99, 98, 97]
+    assert [line.seq for line in log.lines(4, 203)] == [202, 201, 200, 199]
+    assert log.lines(5, 1) == []
+
+
+def test_what_is_downloaded_is_the_file_and_can_be_verified_elsewhere(
+    path: Path, tmp_path: Path
+) -> None:
+    log = Audit(path)
+    changed(log, 3)
+    size = log.size()
+    changed(log)  # meanwhile
+    copy = tmp_path / "copy.jsonl"
+    copy.write_bytes(b"".join(log.read(start, 100) for start in range(0, size, 100))[:size])
+    assert copy.read_bytes() == path.read_bytes()[:size]
+    assert verify(copy) == audit.Chain(6)

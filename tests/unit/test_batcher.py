@@ -230,6 +230,29 @@ async def test_a_bad_input_fails_alone_at_every_place(place: int) -> None:
         assert len(engine.batches) <= 1 + 1 + 10  # ten extra runs find one among 32
 
 
+@pytest.mark.parametrize("error", [Unavailable("gone"), TimedOut("silent"), Overloaded("busy")])
+async def test_what_no_input_is_to_blame_for_fails_the_batch_without_a_search(
+    error: Exception,
+) -> None:
+    engine = stubs.Recorder(fails=lambda item: error)
+    async with batching(engine, max_batch=32) as batcher:
+        with pytest.raises(type(error), match=str(error)):
+            await batcher.submit(list(range(32)), [1] * 32, ASK)
+        assert len(engine.batches) == 1
+
+
+async def test_a_busy_model_server_does_not_stop_a_service(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    engine = stubs.Recorder(fails=lambda item: Overloaded("busy", retry_after=1))
+    async with batching(engine, breaker_failures=2) as batcher:
+        for _ in range(5):
+            with pytest.raises(Overloaded):
+                await batcher.submit(["a"], [1], ASK)
+        assert batcher.breaker_state == "closed"
+    assert "engine failed" not in caplog.text
+
+
 async def test_an_error_drops_the_rest_of_its_own_request_only() -> None:
     gate = threading.Event()
     engine = stubs.Recorder(gate=gate, fails=lambda i: BadInput("no") if i == "bad" else None)
@@ -396,6 +419,7 @@ async def test_parts_arrive_in_order_before_the_answer_and_are_never_run_twice()
             super().run(batch, emit)
             for index, item in enumerate(batch):
                 emit(index, f"{item}-1")
+                assert emit(index, None)  # only asks
                 emit(index, f"{item}-2")
             if "bad" in batch:
                 raise ValueError("poison")

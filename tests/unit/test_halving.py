@@ -148,5 +148,5 @@ def test_an_engine_that_knows_its_threads_goes_before_its_model(
     vars(engine).update(own)
     slot = Slot(engine, stubs.model(engine, threads=4), revision=1)
     assert (slot.threads, slot.device) == expected
-    vars(engine)["runs_on"] = "GPU"
+    vars(engine)["device"] = "GPU"
     assert slot.device == "GPU"

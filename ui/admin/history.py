@@ -24,6 +24,12 @@ def state(chain: Chain) -> str:
     return chip("bad", say("admin.chain_broken", line=chain.broken, why=chain.why))
 
 
+def download(root: str) -> str:
+    """The link to the whole file, as HTML: a plain route, which asks for the role itself."""
+    address = escape(f"{root.rstrip('/')}/v1/admin/audit.jsonl")
+    return f'<a href="{address}" download>{say("admin.download")}</a>'
+
+
 def table(lines: Sequence[Line]) -> str:
     """One row a change; `lines` are newest first."""
     answered = {line.change for line in lines if line.event != INTENT}
@@ -60,7 +66,8 @@ def _story(line: Line) -> str:
     if line.event == RECOVERED:
         return escape(line.reason)
     who = say("admin.by", user=line.user, role=line.role)
-    return f"<b>{escape(line.before)} → {escape(line.after)}</b> {who}<br>{user_text(line.reason)}"
+    why = f"<br>{user_text(line.reason)}" if line.reason else ""
+    return f"<b>{escape(line.before)} → {escape(line.after)}</b> {who}{why}"
 
 
 def _because(why: str) -> str:

@@ -2,20 +2,23 @@
 
 from html import escape
 
+from backends import settings
 from backends.engines import Model
+from backends.engines.download import hub_of
 from backends.errors import QuartetError
 from backends.families import Family
 from backends.identity import Role
 from backends.ops.cluster import Workload
 from backends.ops.swap import Plan, Receipt
 from ui.draw import chip, note
+from ui.shelf import memory, place
 from ui.texts import both, say
 
 
-def about(family: Family, chosen: str | None, runs: str) -> str:
+def about(family: Family, chosen: str | None, runs: str, group: settings.Models) -> str:
     """The chosen model: what it is, its terms, its limits; and what cannot be chosen."""
     model = family.models.get(chosen or "")
-    shown = _facts(model, model.name == runs) if model else ""
+    shown = _facts(model, model.name == runs, group) if model else ""
     unloadable = [m.title for m in family.models.values() if m.load is None]
     known = (
         f'<p class="q-sub">{say("admin.known", models=", ".join(unloadable))}</p>'
@@ -25,12 +28,15 @@ def about(family: Family, chosen: str | None, runs: str) -> str:
     return f'<div class="q-about">{shown}{known}</div>'
 
 
-def _facts(model: Model, is_running: bool) -> str:
+def _facts(model: Model, is_running: bool, group: settings.Models) -> str:
     rows = [
         ("admin.licence", escape(model.licence)),
         ("admin.source", escape(model.source)),
         ("admin.runs_on", escape(model.device)),
         ("admin.territory", escape("" if model.territory == "worldwide" else model.territory)),
+        ("shelf.notice", escape(model.notice if model.files else "")),
+        ("shelf.memory", memory(model)),
+        ("shelf.files_are", _files_are(model, group)),
     ]
     facts = "".join(
         f"<div><dt>{say(key)}</dt><dd>{value}</dd></div>" for key, value in rows if value
@@ -41,6 +47,10 @@ def _facts(model: Model, is_running: bool) -> str:
         f'<p class="q-about-top">{chip("info", both(*model.about))} {state}</p>'
         f"{limits}<dl>{facts}</dl>"
     )
+
+
+def _files_are(model: Model, group: settings.Models) -> str:
+    return say(f"shelf.{place(model, group)}", hub=hub_of(model, group)) if model.files else ""
 
 
 def lacks(role: Role) -> str:
@@ -64,6 +74,10 @@ def change(plan: Plan) -> str:
         f'<section class="q-change" tabindex="-1"><h3>{say("admin.confirm")} {name}</h3>'
         f"<table>{rows}</table><ul>{sentences}</ul></section>"
     )
+
+
+def not_agreed() -> str:
+    return _focusable(note("mid", say("admin.agreed_needed")))
 
 
 def nothing_reviewed() -> str:

@@ -9,6 +9,9 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from backends.errors import QuartetError
+from backends.identity import Account, Key
+from backends.jobs import Job
 from backends.ops.audit import Chain, Line
 from backends.ops.cluster import Reading, Series, Workload
 from backends.portal import Portal
@@ -21,13 +24,17 @@ LINES = 100
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """`at` is when the look was taken, in `time.time()` seconds; `lines` are newest first."""
+    """`at` is when the look was taken, in `time.time()` seconds; lists are newest first."""
 
     at: float
     workloads: Reading[Sequence[Workload]]
     figures: Mapping[str, Reading[Sequence[Series]]]
     lines: Sequence[Line]
     chain: Chain
+    jobs: Sequence[Job] = ()
+    keys: Sequence[Key] = ()
+    accounts: Sequence[Account] = ()
+    warnings: tuple[str, ...] = ()
 
 
 class Snapshot:
@@ -63,4 +70,15 @@ class Snapshot:
         lines, chain = await asyncio.to_thread(
             lambda: (portal.audit.lines(LINES), portal.audit.verify())
         )
-        return View(time.time(), workloads, figures, lines, chain)
+        jobs, warnings = await self._jobs()
+        keys, accounts = await asyncio.to_thread(
+            lambda: (portal.permits.all_keys(), portal.permits.all_accounts())
+        )
+        return View(time.time(), workloads, figures, lines, chain, jobs, keys, accounts, warnings)
+
+    async def _jobs(self) -> tuple[Sequence[Job], tuple[str, ...]]:
+        """A store that cannot be read must not take the rest of Admin along."""
+        try:
+            return await self._portal.oversight.jobs() if self._portal.oversight else (), ()
+        except QuartetError as error:
+            return (), (error.text,)

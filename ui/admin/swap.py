@@ -39,6 +39,7 @@ class Card:
     message: gr.HTML
     panel: gr.Column
     change: gr.HTML
+    agreed: gr.Checkbox
     reason: gr.Textbox
     cancel: gr.Button
     apply: gr.Button
@@ -56,13 +57,13 @@ class Card:
         Not the reason: the message on a field that is any event's output is wiped by the next
         event, so the page script empties it.
         """
-        return [self.panel, self.change, self.plan]
+        return [self.panel, self.change, self.agreed, self.plan]
 
 
 IN_TURN: dict[str, Any] = {**QUIET, "concurrency_limit": 1, "concurrency_id": "swap-card"}
 """One after the other: a choice that is answered late must not close the review that followed."""
 
-NOTHING_UNDER_REVIEW = (gr.update(visible=False), "", None)
+NOTHING_UNDER_REVIEW = (gr.update(visible=False), "", gr.update(visible=False, value=False), None)
 
 
 def build(portal: Portal, snapshot: Snapshot, page: Page) -> tuple[Card, list[Any]]:
@@ -86,6 +87,7 @@ def _components(portal: Portal) -> Card:
     message = html(elem_id="swap-message")
     with gr.Column(visible=False, elem_id="swap-panel") as panel:
         change = html()
+        agreed = gr.Checkbox(label=label("admin.agreed"), visible=False, elem_id="swap-agreed")
         reason = gr.Textbox(
             label=label("admin.reason"), max_length=LONGEST_REASON, elem_id="swap-reason"
         )
@@ -101,8 +103,8 @@ def _components(portal: Portal) -> Card:
         label("admin.undo"), visible=False, elem_id="swap-undo", elem_classes="q-write"
     )
     return Card(
-        service, model, about, lack, look, message, panel, change, reason, cancel, apply, last,
-        undo, plan=gr.State(None), seen=gr.State(0),
+        service, model, about, lack, look, message, panel, change, agreed, reason, cancel, apply,
+        last, undo, plan=gr.State(None), seen=gr.State(0),
     )  # fmt: skip
 
 
@@ -122,7 +124,7 @@ async def look(
     chosen = runs if runs in (name for _, name in choices) else None
     return (
         gr.update(choices=choices, value=chosen),
-        receipts.about(portal.families[service], chosen, runs),
+        receipts.about(portal.families[service], chosen, runs, portal.settings.models),
         "" if may else receipts.lacks(Role.SWAPPER),
         gr.update(interactive=may),
         receipts.last(workload, portal.families[service]),
@@ -150,7 +152,7 @@ def _wire_review(portal: Portal, snapshot: Snapshot, card: Card) -> None:
     async def other_model(service: str, model: str, request: gr.Request) -> tuple[Any, ...]:
         require(portal, request, Role.VIEWER)
         runs = (await _workload(snapshot, service)).record.model
-        about = receipts.about(portal.families[service], model, runs)
+        about = receipts.about(portal.families[service], model, runs, portal.settings.models)
         return about, *NOTHING_UNDER_REVIEW, ""
 
     @guarded(portal)
@@ -161,7 +163,8 @@ def _wire_review(portal: Portal, snapshot: Snapshot, card: Card) -> None:
             plan = review(await _workload(snapshot, service), model or "", portal.families)
         except QuartetError as error:  # stays beside the button; a toast would leave
             return *NOTHING_UNDER_REVIEW, receipts.refused(error)
-        return gr.update(visible=True), receipts.change(plan), plan, ""
+        terms = gr.update(visible=plan.terms, value=False)
+        return gr.update(visible=True), receipts.change(plan), terms, plan, ""
 
     @guarded(portal)
     async def cancel(request: gr.Request) -> tuple[Any, ...]:
@@ -186,12 +189,14 @@ def _wire_writes(portal: Portal, snapshot: Snapshot, page: Page, card: Card) -> 
 
     @guarded(portal)
     async def swap(
-        reason: str, service: str, plan: Plan | None, request: gr.Request
+        reason: str, agreed: bool, service: str, plan: Plan | None, request: gr.Request
     ) -> tuple[Any, ...]:
         who = require(portal, request, Role.SWAPPER)
         if plan is None:
             return await shown(service, receipts.nothing_reviewed(), request)
-        asked = portal.swaps.apply(plan, reason=reason or "", who=who)
+        if plan.terms and not agreed:  # the review stays open: the box is in it
+            return *[gr.skip()] * (len(everything) - 2), receipts.not_agreed(), gr.skip()
+        asked = portal.swaps.apply(plan, reason=reason or "", who=who, agreed=bool(agreed))
         return await shown(service, await _ended(asked), request)
 
     @guarded(portal)
@@ -210,7 +215,11 @@ def _wire_writes(portal: Portal, snapshot: Snapshot, page: Page, card: Card) -> 
     loud: dict[str, Any] = {**QUIET, "show_progress": "minimal"}
     written = [
         card.apply.click(
-            swap, [card.reason, card.service, card.plan], everything, validator=check, **loud
+            swap,
+            [card.reason, card.agreed, card.service, card.plan],
+            everything,
+            validator=check,
+            **loud,
         ),
         card.undo.click(undo, [card.service, card.seen], everything, **loud),
     ]

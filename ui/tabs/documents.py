@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import PurePath
 
 from backends.engines.picture import Picture
-from backends.engines.rerank import Document, Pair
+from backends.engines.rerank import Document, Illustrated, Pair
 from backends.errors import BadInput
 from backends.serving.wire.text import clean
 from backends.settings import Limits
@@ -53,27 +53,44 @@ def read_pairs(
     instruction: str,
     limits: Limits,
     pictures: Sequence[Named] = (),
+    query_picture: Picture | None = None,
 ) -> Asked:
     """Raises the first of the `faults`."""
-    for fault in faults(query, documents, instruction, limits, len(pictures)):
+    shown = query_picture is not None
+    for fault in faults(query, documents, instruction, limits, len(pictures), shown):
         raise fault
     texts = [clean(text.strip()) for text in (query, instruction, *documents)]
     (query, _), (instruction, _), *rest = texts
     kept = tuple(text for text, _ in rest if text)
     asked: list[Document] = [*(each.picture for each in pictures), *kept]
+    side = _query(query, query_picture)
     return Asked(
-        tuple(Pair(query, document, kept, instruction) for document in asked),
+        tuple(Pair(side, document, kept, instruction) for document in asked),
         cleaned=any(changed for _, changed in texts),
         names=tuple(each.name for each in pictures),
     )
 
 
+def _query(text: str, picture: Picture | None) -> Document:
+    if picture is None:
+        return text
+    return Illustrated(text, picture) if text else picture
+
+
 def faults(
-    query: str, documents: Sequence[str], instruction: str, limits: Limits, pictures: int = 0
+    query: str,
+    documents: Sequence[str],
+    instruction: str,
+    limits: Limits,
+    pictures: int = 0,
+    query_picture: bool = False,
 ) -> Iterator[BadInput]:
-    """All that must be fixed first: each names one of query, documents, instruction."""
+    """
+    All that must be fixed first: each names one of query, documents, instruction. `pictures` are
+    documents; with `query_picture` a query needs no words.
+    """
     count = pictures + sum(bool(clean(text)[0].strip()) for text in documents)
-    if not clean(query)[0].strip():
+    if not query_picture and not clean(query)[0].strip():
         yield refusal("rerank.no_query", "query")
     if not count:
         yield refusal("rerank.no_documents", "documents")

@@ -143,7 +143,8 @@ def _answer_runs(portal: Portal, page: "Page", given: Inputs, shown: Outputs) ->
         status = await service.status()
         able = status.capabilities.premise
         lack = "" if able else note("info", draw_lack("premise", status, family))
-        return draw_model(status, family), gr.update(interactive=able), lack
+        card = draw_model(status, family, portal.settings.models)
+        return card, gr.update(interactive=able), lack
 
     runs: dict[str, Any] = {
         "fn": run,

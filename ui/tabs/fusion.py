@@ -163,7 +163,7 @@ def _run(portal: Portal, page: "Page", parts: Parts) -> None:
 
     @guarded(portal)
     async def refresh() -> str:
-        return draw_model(await portal.services[NAME].status(), family)
+        return draw_model(await portal.services[NAME].status(), family, portal.settings.models)
 
     @guarded(portal)
     async def cancel(job: tuple[str, str], request: gr.Request) -> Any:

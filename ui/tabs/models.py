@@ -1,29 +1,30 @@
 """
-The loaded model, in words: what it can and cannot do, which others there are, and who can do
-what it lacks. All of it comes from the family's table.
+The loaded model, in words: what it can and cannot do, where the others of its family stand, and
+who can do what it lacks. All of it comes from the family's table.
 """
 
-from collections.abc import Iterable, Iterator
 from html import escape
 
-from backends.engines import Model
+from backends import settings
 from backends.families import Family
 from backends.serving import State, Status
 from ui.draw import chip, note
+from ui.shelf import shelf
 from ui.texts import both, say
 
 
-def draw_model(status: Status, family: Family) -> str:
-    """Which model answers, what it can and cannot do, and how to get another."""
+def draw_model(status: Status, family: Family, group: settings.Models) -> str:
+    """Which model answers, what it can and cannot do, and where each model of the family stands."""
     model = family.models.get(status.model)
+    others = shelf(family, status, group)
     if model is None or _is_gone(status):
-        return f'<div class="q-model">{note("mid", _nothing_loaded(status))}</div>'
+        return f'<div class="q-model">{note("mid", _nothing_loaded(status))}{others}</div>'
     runs = say("model.runs_on", model=model.title, device=status.device)
     limits = f"<p>{both(*model.limits)}</p>" if model.limits[0] else ""
-    others = "".join(_others(other for other in family.models.values() if other is not model))
+    remarks = "".join(f"<p>{both(remark.en, remark.zh)}</p>" for remark in status.remarks)
     return (
         f'<section class="q-model"><div class="q-model-top"><span>{runs}</span>'
-        f"{chip('info', both(*model.about))}</div>{limits}<ul>{others}</ul></section>"
+        f"{chip('info', both(*model.about))}</div>{limits}{remarks}{others}</section>"
     )
 
 
@@ -31,6 +32,22 @@ def answered_by(title: str, revision: int, pod: str) -> tuple[str, str]:
     """Who gave an answer, in English and Chinese; `pod` is "" for this process."""
     at = (f", {pod}", f"，{pod}") if pod else ("", "")
     return f"{title}, revision {revision}{at[0]}", f"{title}，修订 {revision}{at[1]}"
+
+
+def terms(family: Family, name: str, provider: str) -> str:
+    """What the licence of a model wants said under each of its results; "" where it wants none."""
+    model = family.models.get(name)
+    if model is None or model.territory == "worldwide":
+        return ""
+    facts = {"model": model.title, "licence": model.licence, "territory": model.territory}
+    who = say("model.provider", provider=provider) if provider else ""
+    said = f'{say("model.terms", **facts)} {who} <span lang="en">{escape(model.notice)}</span>'
+    return note("info", said)
+
+
+def _is_gone(status: Status) -> bool:
+    """Runs elsewhere, and nobody there answers."""
+    return bool(status.pods) and status.state is State.FAILED
 
 
 def draw_lack(capability: str, status: Status, family: Family) -> str:
@@ -42,22 +59,6 @@ def draw_lack(capability: str, status: Status, family: Family) -> str:
     if not able:
         return say(f"model.nobody.{capability}", model=model.title)
     return say(f"model.lacks.{capability}", model=model.title, others=able)
-
-
-def _others(models: Iterable[Model]) -> Iterator[str]:
-    """A line each, but one for those that the same is to be said of."""
-    alike: dict[tuple[bool, tuple[str, str], str], list[str]] = {}
-    for model in models:
-        alike.setdefault((bool(model.load), model.about, model.device), []).append(model.title)
-    for (loads, about, device), titles in alike.items():
-        key = "model.can_load" if loads else "model.cannot_load"
-        names = (", ".join(titles), "、".join(titles))
-        yield f"<li>{say(key, model=names, about=about, device=device, count=len(titles))}</li>"
-
-
-def _is_gone(status: Status) -> bool:
-    """Runs elsewhere, and nobody there answers."""
-    return bool(status.pods) and status.state is State.FAILED
 
 
 def _nothing_loaded(status: Status) -> str:

@@ -31,14 +31,14 @@ def upload(**given: Any) -> gr.Image:
     return image
 
 
-def uploads(**given: Any) -> gr.Gallery:
+def uploads(interactive: bool = True, **given: Any) -> gr.Gallery:
     """A place for many, which hands over (path, caption) for each."""
     return gr.Gallery(
         type="filepath",
         columns=4,
         height="auto",
         object_fit="cover",
-        interactive=True,
+        interactive=interactive,
         file_types=KINDS,
         sources=["upload", "clipboard"],
         buttons=[],

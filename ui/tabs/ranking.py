@@ -78,7 +78,7 @@ def rank(
     ]
     above = [row for row in rows if row.score >= threshold]
     return Ranking(
-        query=pairs[0].query,
+        query=text_of(pairs[0].query) or "",
         rows=tuple(above[:top_n]),
         total=len(rows),
         below=len(rows) - len(above),

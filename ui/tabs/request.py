@@ -21,7 +21,10 @@ from ui.texts import both, refusal, say
 Uploaded = list[tuple[str, str | None]] | None
 
 # The inputs in the order in which every handler takes them; a BadInput blames one by its name.
-ORDER = ("query", "pictures", "documents", "file", "instruction", "top_n", "threshold")
+ORDER = (
+    *("query", "pictures", "documents", "file", "instruction", "top_n", "threshold"),
+    "query_picture",
+)
 
 
 def wrong(
@@ -32,18 +35,21 @@ def wrong(
     instruction: str,
     top_n: int | None,
     threshold: float,
+    query_picture: Uploaded = None,
     *,
     limits: Limits,
 ) -> Iterator[BadInput]:
     """What is wrong with the inputs; each fault names one of ORDER."""
     if top_n is not None and top_n < 1:
         yield refusal("rerank.bad_top_n", "top_n")
+    if len(query_picture or []) > 1:
+        yield refusal("rerank.one_query_picture", "query_picture", found=len(query_picture or []))
     texts = [*read_lines(documents)]
     try:
         texts += file_documents(file)
     except BadInput as fault:
         yield fault
-    yield from faults(query, texts, instruction, limits, len(pictures or []))
+    yield from faults(query, texts, instruction, limits, len(pictures or []), bool(query_picture))
 
 
 def read(
@@ -54,18 +60,20 @@ def read(
     instruction: str,
     top_n: int | None,
     threshold: float,
+    query_picture: Uploaded = None,
     *,
     limits: Limits,
 ) -> Asked:
     """The inputs as pairs; raises the first thing that is wrong."""
-    values = (query, pictures, documents, file, instruction, top_n, threshold)
+    values = (query, pictures, documents, file, instruction, top_n, threshold, query_picture)
     for fault in wrong(*values, limits=limits):
         raise fault
     texts = [*read_lines(documents), *file_documents(file)]
     seen = [
         Named(Path(path).name, read_upload(path, "pictures", limits)) for path, _ in pictures or []
     ]
-    return read_pairs(query, texts, instruction, limits, seen)
+    asked = read_upload(query_picture[0][0], "query_picture", limits) if query_picture else None
+    return read_pairs(query, texts, instruction, limits, seen, asked)
 
 
 def file_documents(path: str | None) -> tuple[str, ...]:
@@ -91,10 +99,12 @@ def notes(asked: Asked, model: Model) -> list[str]:
     told = []
     if asked.cleaned:
         told.append(say("rerank.cleaned"))
-    for name, pair in zip(asked.names, asked.pairs, strict=False):
-        picture = picture_of(pair.document)
-        read_as = picture.notes if picture else ()
-        told += [f"{escape(name)}: {both(each.en, each.zh)}" for each in read_as]
+    sides = [("", asked.pairs[0].query)]
+    sides += zip(asked.names, (pair.document for pair in asked.pairs), strict=False)
+    for name, side in sides:
+        picture = picture_of(side)
+        of = escape(name) or say("rerank.query_picture")
+        told += [f"{of}: {both(each.en, each.zh)}" for each in (picture.notes if picture else ())]
     if asked.pairs[0].instruction and not model.capabilities.instruction:
         told.append(say("rerank.ignored", model=model.title))
     return told

@@ -39,6 +39,8 @@ TOP_N = 10
 # The visitor's address bar knows where the portal is, behind whatever proxy: put it last.
 HERE = "(...given) => [...given.slice(0, -1), new URL('.', location.href).href]"
 
+_EMPTIED: dict[str, Any] = {"interactive": False, "value": None}
+
 
 @dataclass(frozen=True, slots=True)
 class Inputs:
@@ -53,6 +55,7 @@ class Inputs:
     threshold: gr.Slider
     instruction: gr.Textbox
     instruction_note: gr.HTML
+    query_picture: gr.Gallery
     query_picture_note: gr.HTML
     go: gr.Button
 
@@ -120,7 +123,7 @@ def _inputs() -> Inputs:
     return Inputs(tries, query, pictures, pictures_note, documents, file, file_note, *options, go)
 
 
-def _options() -> tuple[gr.Number, gr.Slider, gr.Textbox, gr.HTML, gr.HTML]:
+def _options() -> tuple[gr.Number, gr.Slider, gr.Textbox, gr.HTML, gr.Gallery, gr.HTML]:
     with gr.Accordion(label("shell.options"), open=False, elem_classes="q-fold"):
         with gr.Row():
             top_n = gr.Number(TOP_N, label=label("rerank.top_n"), precision=0, min_width=110)
@@ -136,16 +139,12 @@ def _options() -> tuple[gr.Number, gr.Slider, gr.Textbox, gr.HTML, gr.HTML]:
             elem_id="rerank-instruction",
         )
         instruction_note = html(elem_id="rerank-instruction-note", elem_classes="q-slot")
-        gr.Image(
-            label=label("rerank.query_picture"),
-            interactive=False,
-            height=72,
-            buttons=[],
-            elem_id="rerank-query-picture",
-            elem_classes="q-media",
+        # A gallery for one: Gradio makes an updated gr.Image anew, and its own opens the file.
+        query_picture = uploads(
+            label=label("rerank.query_picture"), elem_id="rerank-query-picture", interactive=False
         )
         query_picture_note = html(elem_id="rerank-query-picture-note", elem_classes="q-slot")
-    return top_n, threshold, instruction, instruction_note, query_picture_note
+    return top_n, threshold, instruction, instruction_note, query_picture, query_picture_note
 
 
 def _outputs() -> Outputs:
@@ -181,9 +180,10 @@ class Handlers:
         instruction: str,
         top_n: int | None,
         threshold: float,
+        query_picture: Uploaded,
         request: gr.Request,
     ) -> str:
-        values = (query, pictures, documents, file, instruction, top_n, threshold)
+        values = (query, pictures, documents, file, instruction, top_n, threshold, query_picture)
         asked = await asyncio.to_thread(read, *values, limits=self._limits)
         began = time.perf_counter()
         answer = await self._service.predict(asked.pairs, ask(self._portal, request))
@@ -202,9 +202,14 @@ class Handlers:
             "" if getattr(able, name) else note("info", draw_lack(name, status, self._family))
             for name in ("instruction", "picture_documents", "picture_query")
         ]
-        instruction, pictures = able.instruction, able.picture_documents
-        controls = gr.update(interactive=instruction), gr.update(interactive=pictures)
-        return draw_model(status, self._family), *controls, *lacks
+        controls = [
+            gr.update(interactive=able.instruction),
+            gr.update(interactive=able.picture_documents),
+            # what can no longer be asked must not lie in a control that cannot be emptied
+            gr.update(interactive=True) if able.picture_query else gr.update(**_EMPTIED),
+        ]
+        card = draw_model(status, self._family, self._portal.settings.models)
+        return card, *controls, *lacks
 
     async def dropped(self, file: str, documents: str) -> tuple[Any, ...]:
         """The note on the file, the file if it can be read, and what stays in the lines above."""
@@ -217,7 +222,7 @@ class Handlers:
         return note("info", told), gr.skip(), "" if untouched else documents
 
     async def code(self, *values: Any) -> tuple[str, str]:
-        query, pictures, documents, file, instruction, top_n, _, here = values
+        query, pictures, documents, file, instruction, top_n, _, picture, here = values
         able = (await self._service.status()).capabilities.instruction
         texts = await asyncio.to_thread(all_documents, documents, file)
         made = samples(
@@ -229,6 +234,7 @@ class Handlers:
         )
         left_out = made.left_out + len(pictures or [])
         more = note("info", say("rerank.code_left_out", count=left_out)) * bool(left_out)
+        more += note("info", say("rerank.code_query_picture")) * bool(picture)
         curl = code_block("curl", "curl", made.curl)
         return more + curl + code_block("python", say("rerank.python"), made.python), here
 
@@ -248,6 +254,7 @@ def _connect_runs(
     }
     ends = [gr.on([given.go.click, given.query.submit], **ranked)]
     filled = [given.query, given.documents, given.file, given.file_note, given.pictures]
+    filled.append(given.query_picture)
     for button, example in zip(given.tries, examples.RERANK, strict=True):
         if example.photos:  # only the server can put files into the gallery
             put = button.click(_filler(example), None, filled, **QUIET)
@@ -259,9 +266,10 @@ def _connect_runs(
     page.blocks.load(None, None, filled, js=opening + filling(english))
     refresh = guarded(portal)(do.refresh)
     lacks = [given.instruction_note, given.pictures_note, given.query_picture_note]
-    state = [shown.model, given.instruction, given.pictures, *lacks]
+    state = [shown.model, given.instruction, given.pictures, given.query_picture, *lacks]
     for end in ends:
-        end.then(refresh, None, state, **QUIET).then(page.refresh, None, page.pill, **QUIET)
+        for after in (end.success, end.failure):  # a refusal may be news of another model
+            after(refresh, None, state, **QUIET).then(page.refresh, None, page.pill, **QUIET)
     gr.on(page.again, refresh, None, state, **QUIET)
 
 
@@ -285,10 +293,10 @@ def _connect_inputs(
 
 def _filler(example: examples.Ranked) -> Callable[[], tuple[Any, ...]]:
     values = example.query, "\n".join(example.documents), None, ""
-    return lambda: (*values, [photo(name) for name in example.photos])
+    return lambda: (*values, [photo(name) for name in example.photos], None)
 
 
 def filling(example: examples.Ranked) -> str:
-    """The example for query, documents, file, the file's note and pictures, in JavaScript."""
-    values: list[Any] = [example.query, "\n".join(example.documents), None, "", []]
+    """The example for query, documents, file, its note, pictures and query's, in JavaScript."""
+    values: list[Any] = [example.query, "\n".join(example.documents), None, "", [], None]
     return json.dumps(values, ensure_ascii=False)

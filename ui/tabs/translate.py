@@ -22,7 +22,7 @@ from ui.draw import code_block, hint, html, note
 from ui.guard import QUIET, ask, guarded, streamed, validator
 from ui.tabs import examples
 from ui.tabs.languages import best_target, chinese_first, every, lack, sources, targets
-from ui.tabs.models import answered_by, draw_model
+from ui.tabs.models import answered_by, draw_model, terms
 from ui.tabs.samples import translate_samples
 from ui.texts import TEXTS, both, label, say
 
@@ -141,7 +141,7 @@ def _translate(portal: Portal, page: "Page", given: Inputs, shown: Outputs) -> N
         able = status.capabilities
         kept = best_target(able, source, target)
         return (
-            draw_model(status, family),
+            draw_model(status, family, portal.settings.models),
             gr.update(choices=sources(able), value=source),
             gr.update(choices=targets(able, source), value=kept),
             chinese_first(able),
@@ -181,6 +181,7 @@ def wrong(text: str, source: str, target: str) -> Iterator[BadInput]:
 
 def _runner(portal: Portal) -> Callable[..., AsyncIterator[tuple[Any, Any, Any]]]:
     service, family = portal.services[NAME], portal.families[NAME]
+    provider = portal.settings.translate.provider
 
     async def check_pair(passage: Passage) -> None:
         status = await service.status()
@@ -202,7 +203,8 @@ def _runner(portal: Portal) -> Callable[..., AsyncIterator[tuple[Any, Any, Any]]
             if isinstance(part, Answer):
                 whole: Translation = part[0]
                 seconds = time.perf_counter() - began
-                yield whole.text, _told(passage, whole, part, seconds), whole.source
+                told = _told(passage, whole, part, seconds)
+                yield whole.text, told + terms(family, part.model, provider), whole.source
             else:
                 made += part
                 yield made, gr.skip(), gr.skip()

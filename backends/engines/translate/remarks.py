@@ -13,12 +13,30 @@ OPTIONS: dict[str, Said] = {
     "delimiters": ("the rule on delimiters", "分隔符要求"),
 }
 
+_WISHES: dict[str, Said] = {"html": ("the tags of HTML", "HTML 标签"), **OPTIONS}
+
 
 def ignored(options: Sequence[str], title: str) -> Said:
     english = " and ".join(OPTIONS[option][0] for option in options)
     return (
         f"{title} cannot use {english}: it was ignored.",
         f"{title} 不支持{'、'.join(OPTIONS[option][1] for option in options)}，已忽略。",
+    )
+
+
+def one_wish(used: str, left_out: Sequence[str], title: str) -> Said:
+    english = " and ".join(_WISHES[option][0] for option in left_out)
+    return (
+        f"{title} follows one wish at a time: it used {_WISHES[used][0]}, and not {english}.",
+        f"{title} 一次只能采用一种要求：采用了{_WISHES[used][1]}，"
+        f"未采用{'、'.join(_WISHES[option][1] for option in left_out)}。",
+    )
+
+
+def context_cut(characters: int) -> Said:
+    return (
+        f"Of the context only the last {characters:,} characters were used.",
+        f"上下文仅采用了最后 {characters:,} 个字符。",
     )
 
 
@@ -64,6 +82,13 @@ def kept(count: int) -> Said:
     )
 
 
+def too_long(count: int) -> Said:
+    return (
+        f"The answer was cut off at its longest length {_times(count)}: the end may be missing.",
+        f"译文有 {count} 处达到最大长度而被截断，结尾可能缺失。",
+    )
+
+
 def marked(count: int) -> Said:
     return (
         f"Words that the rules do not know are marked with *: {count}.",
@@ -73,3 +98,7 @@ def marked(count: int) -> Said:
 
 def _sentences(count: int) -> str:
     return "1 sentence was" if count == 1 else f"{count} sentences were"
+
+
+def _times(count: int) -> str:
+    return "once" if count == 1 else f"{count} times"

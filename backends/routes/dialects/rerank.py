@@ -17,7 +17,7 @@ from pydantic import BaseModel, RootModel
 from backends.errors import BadInput
 from backends.routes.answers import Wording
 from backends.routes.dialects.dialect import Dialect, Facts, Lookup
-from backends.routes.dialects.score import ScoreShape, read_query
+from backends.routes.dialects.score import ScoreShape
 from backends.routes.dialects.tei import Ranks, TeiRequest, TeiShape
 from backends.serving.wire.question import Question, Terms
 from backends.serving.wire.rerank import RerankRequest, RerankResponse, RerankShape
@@ -58,7 +58,7 @@ class EitherShape:
             case True, False:
                 return self._tei.read(sent, terms)
             case False, True:
-                return self._vllm.read(_in_our_words(sent, terms), terms)
+                return self._vllm.read(_in_our_words(sent), terms)
             case True, True:
                 fault = 'Send either "texts" or "documents", not both.'
             case _:
@@ -66,13 +66,11 @@ class EitherShape:
         raise BadInput(fault, field="body")
 
 
-def _in_our_words(sent: Sent, terms: Terms) -> Sent:
-    """vLLM takes one document without a list, a query that is an object, and 0 for all results."""
+def _in_our_words(sent: Sent) -> Sent:
+    """vLLM takes one document without a list, and 0 for all results."""
     value = dict(sent.value)
     if isinstance(value["documents"], str | dict):
         value["documents"] = [value["documents"]]
-    if isinstance(value.get("query"), dict):
-        value["query"] = read_query(value["query"], "query", terms)
     if value.get("top_n") == 0:
         value["top_n"] = None
     return Sent(value, sent.cleaned, sent.is_form)

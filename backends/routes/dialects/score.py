@@ -2,7 +2,7 @@
 vLLM's score: one query with each document (1-N), or each query with its document (N-N).
 
 > {"model", "queries" | "text_1" | "data_1", "documents" | "items" | "text_2" | "data_2"}, each a
-  text, an object with a "content" of parts, or a list of these; documents may be pictures
+  text, an object with a "content" of parts, or a list of these; either may be pictures
 < {"id", "object", "created", "model", "data": [{"index", "object", "score"}], "usage",
    "warnings"}, in the order of the request
 """
@@ -14,14 +14,13 @@ from typing import Any, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
-from backends.engines.rerank import Relevance, text_of
+from backends.engines.rerank import Relevance
 from backends.errors import BadInput
 from backends.serving import Answer
-from backends.serving.wire.documents import read_document
+from backends.serving.wire.documents import read_document, read_query
 from backends.serving.wire.question import Question, Terms
 from backends.serving.wire.rerank import (
     check_documents,
-    check_query,
     pairs_of,
     said_of_cut,
     said_of_pictures,
@@ -78,8 +77,8 @@ class ScoreShape:
     parts = TypeAdapter(None)
 
     def is_heavy(self, sent: Sent) -> bool:
-        given = next((sent.value[name] for name in DOCUMENTS if name in sent.value), None)
-        return any(isinstance(each, dict) for each in _listed(given))
+        given = [e for n in QUERIES + DOCUMENTS if n in sent.value for e in _listed(sent.value[n])]
+        return any(isinstance(each, dict) for each in given)
 
     def read(self, sent: Sent, terms: Terms) -> Question:
         asked = validated(ScoreRequest, sent)
@@ -96,17 +95,9 @@ class ScoreShape:
             )
         read = [read_document(each, where, None, terms) for where, each in _named(ours, documents)]
         pairs = pairs_of(queries * len(read) if len(queries) == 1 else queries, read)
-        said = sent.warnings() + said_of_unknown(asked) + said_of_pictures(read, ours)
+        said = sent.warnings() + said_of_unknown(asked)
+        said += said_of_pictures(queries, theirs) + said_of_pictures(read, ours)
         return Question(pairs, partial(_write, ours, said), names={"query": theirs})
-
-
-def read_query(query: Text, where: str, terms: Terms) -> str:
-    """vLLM's queries may be objects as its documents are; ours are texts."""
-    text = text_of(read_document(query, where, None, terms))
-    if text is None:
-        raise BadInput(f"{where} must be text.", field=where)
-    check_query(text, where, terms)
-    return text
 
 
 def _given(asked: ScoreRequest, names: tuple[str, ...]) -> tuple[str, list[Text]]:

@@ -18,11 +18,11 @@ from pydantic import BaseModel, ConfigDict, Field, RootModel
 
 from backends.errors import BadInput
 from backends.serving import Answer
+from backends.serving.wire.documents import read_query
 from backends.serving.wire.question import Question, Terms
 from backends.serving.wire.rerank import (
     best_first,
     check_documents,
-    check_query,
     cut_of,
     pairs_of,
 )
@@ -69,9 +69,9 @@ class TeiShape:
 
     def read(self, sent: Sent, terms: Terms) -> Question:
         asked = validated(TeiRequest, sent)
-        check_query(asked.query, "query", terms)
+        query = read_query(asked.query, "query", terms)
         check_documents(asked.texts, "texts", terms)
-        pairs = pairs_of([asked.query] * len(asked.texts), asked.texts)
+        pairs = pairs_of([query] * len(asked.texts), asked.texts)
         return Question(pairs, partial(_write, asked))
 
 

@@ -275,6 +275,9 @@ class RemoteService:
     async def swap(self, record: ModelRecord) -> None:
         await self._pods.swap(record)
 
+    async def stop_loading(self, why: str) -> None:
+        await self._pods.stop_loading(why)
+
 
 def _left() -> Unavailable:
     return Unavailable("The portal is leaving; ask again soon.", retry_after=1)

@@ -234,6 +234,22 @@ class Pod:
         if runs.model != record.model:
             raise moved_on(runs)
 
+    async def stop_loading(self, why: str, token: str) -> None:
+        """End its download, if there is one. Raises what the pod says."""
+        asked = orjson.dumps({"service": self._service, "why": why})
+        headers = {"authorization": f"Bearer {token}"}
+        try:
+            async with (
+                asyncio.timeout(self._settings.look_seconds),
+                self._exchange("POST", "/internal/stop", asked, headers) as reply,
+            ):
+                if reply.status != 200:
+                    raise await self._refused(reply)
+        except NotTaken as error:
+            raise error.told from error
+        except TimeoutError as error:
+            raise fault("slow", self._service) from error
+
     async def _swapped(self, content: bytes, headers: Mapping[str, str]) -> bytes:
         async with self._exchange("POST", "/internal/swap", content, headers) as reply:
             if reply.status != 200:

@@ -131,6 +131,11 @@ class Pods:
             facts = {"service": self._name, "model": record.model, "revision": record.revision}
             log.info("swapped", extra={**facts, "pods": [pod.name for pod in reached]})
 
+    async def stop_loading(self, why: str) -> None:
+        """Without the swap's lock: it is the swap that waits for the download."""
+        reached = [pod for pod in self._pods if pod.is_reached]
+        await asyncio.gather(*(pod.stop_loading(why, self._token) for pod in reached))
+
     async def _converge(self) -> None:
         record = await asyncio.to_thread(self._records.read, self._name)
         if record is None or record.way != "in-pod" or not self._token:

@@ -1,8 +1,9 @@
 """
-A document of a rerank request: a text, an object, a picture, in all the shapes in which clients
-send one.
+A document, or a query, of a rerank request: a text, an object, a picture, in all the shapes in
+which clients send one.
 """
 
+from dataclasses import dataclass
 from typing import Any
 
 from backends.engines.picture import Picture
@@ -16,13 +17,46 @@ from backends.serving.wire.text import listed
 def read_document(
     document: str | bytes | dict[str, Any], where: str, rank_fields: list[str] | None, terms: Terms
 ) -> Document:
+    if rank_fields and isinstance(document, dict):
+        return _ranked_fields(document, where, rank_fields)
+    return _read(document, where, terms, DOCUMENT)
+
+
+def read_query(query: str | bytes | dict[str, Any], where: str, terms: Terms) -> Document:
+    """A query, in any shape that a document may have. BadInput if there is nothing in it."""
+    read = _read(query, where, terms, QUERY)
+    text = text_of(read) or ""
+    check_length(text, where, terms)
+    if not text.strip() and picture_of(read) is None:
+        raise BadInput(f"{where} is empty; write what you are looking for.", field=where)
+    return read
+
+
+def check_length(text: str, field: str, terms: Terms) -> None:
+    most = terms.limits.query_chars
+    if len(text) > most:
+        raise BadInput(f"{field} has {len(text)} characters; send at most {most}.", field=field)
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """One side of a pair: what a model must be capable of to see a picture there."""
+
+    capability: str
+    lacks: str
+    can: str
+
+
+DOCUMENT = Side("picture_documents", "reads texts only", "reads pictures")
+QUERY = Side("picture_query", "takes no picture as a query", "does")
+
+
+def _read(document: str | bytes | dict[str, Any], where: str, terms: Terms, side: Side) -> Document:
     if isinstance(document, bytes):
-        return _picture(document, where, terms)
+        return _picture(document, where, terms, side)
     if isinstance(document, str):
         return document
-    if rank_fields:
-        return _ranked_fields(document, where, rank_fields)
-    return _object(document, where, terms)
+    return _object(document, where, terms, side)
 
 
 def _ranked_fields(document: dict[str, Any], where: str, rank_fields: list[str]) -> str:
@@ -32,7 +66,7 @@ def _ranked_fields(document: dict[str, Any], where: str, rank_fields: list[str])
     return "\n".join(parts)
 
 
-def _object(document: dict[str, Any], where: str, terms: Terms) -> Document:
+def _object(document: dict[str, Any], where: str, terms: Terms, side: Side) -> Document:
     if isinstance(document.get("content"), list):
         texts, pictures = _content(document["content"], where)
     else:
@@ -43,10 +77,10 @@ def _object(document: dict[str, Any], where: str, terms: Terms) -> Document:
             f'{where} must be text or an object with a "text" or an "image".', field=where
         )
     if len(pictures) > 1:
-        raise BadInput(f"{where} holds {len(pictures)} pictures; send one a document.", field=where)
+        raise BadInput(f"{where} holds {len(pictures)} pictures; send one.", field=where)
     if not pictures:
         return "\n".join(texts)
-    picture = _picture(pictures[0], where, terms)
+    picture = _picture(pictures[0], where, terms, side)
     return Illustrated("\n".join(texts), picture) if texts else picture
 
 
@@ -66,12 +100,12 @@ def _content(parts: list[Any], where: str) -> tuple[list[Any], list[Any]]:
     return texts, pictures
 
 
-def _picture(value: str | bytes, where: str, terms: Terms) -> Picture:
-    able = terms.family.able("picture_documents")
+def _picture(value: str | bytes, where: str, terms: Terms, side: Side) -> Picture:
+    able = terms.family.able(side.capability)
     if terms.loaded not in [model.name for model in able]:
         names = listed([model.name for model in able])
         raise BadInput(
-            f"{where} is a picture, and {terms.loaded} reads texts only; {names} reads pictures.",
+            f"{where} is a picture, and {terms.loaded} {side.lacks}; {names} {side.can}.",
             field=where,
         )
     return picture_from(value, where, terms.limits)

@@ -1,13 +1,15 @@
 """
 `/v1/rerank`: one superset of ours, Cohere, Jina and vLLM.
 
-> {"model", "query", "documents": [str | {"text"} | {"image"} | {"content": [part]}],
-   "top_n", "return_documents", "instruction", "timeout", "rank_fields", …}
+> {"model", "query": side, "documents": [side], "top_n", "return_documents", "instruction",
+   "timeout", "rank_fields", …}
 < {"id", "model", "object", "results": [{"index", "relevance_score", "document"?}], "usage",
    "warnings", "meta"}, best first
 
-A part is {"type": "text", "text"} or {"type": "image_url", "image_url": {"url"}}. Pictures are
-base64 or data URIs; or send a multipart form, whose field `documents` holds texts and files.
+A side is str | {"text"} | {"image"} | {"text", "image"} | {"content": [part]}; a picture as query
+is for models that take one. A part is {"type": "text", "text"} or {"type": "image_url",
+"image_url": {"url"}}. Pictures are base64 or data URIs; or send a multipart form, whose fields
+`query` and `documents` hold texts and files.
 """
 
 import uuid
@@ -20,7 +22,13 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 from backends.engines.rerank import Document, Pair, Relevance, picture_of, text_of
 from backends.errors import BadInput
 from backends.serving import Answer
-from backends.serving.wire.documents import as_sent, read_document, sent_back
+from backends.serving.wire.documents import (
+    as_sent,
+    check_length,
+    read_document,
+    read_query,
+    sent_back,
+)
 from backends.serving.wire.exact import Asked
 from backends.serving.wire.pictures import notes_of
 from backends.serving.wire.question import Question, Terms
@@ -32,7 +40,9 @@ STORY = __doc__ or ""
 class RerankRequest(BaseModel):
     model_config = ConfigDict(strict=True, extra="allow")
 
-    query: str = Field(description="What is looked for.")
+    query: str | dict[str, Any] | bytes = Field(
+        description='What is looked for: a text, or an object with a "text", an "image" or both.'
+    )
     documents: list[str | dict[str, Any] | bytes] = Field(
         description='Texts, or objects with a "text" or an "image" (base64 or a data URI), or '
         "files of a form. At most 1,000 unless set otherwise."
@@ -90,13 +100,15 @@ class RerankShape:
         self._returns_documents = returns_documents
 
     def is_heavy(self, sent: Sent) -> bool:
-        documents = sent.value.get("documents")
-        return isinstance(documents, list) and any(not isinstance(d, str) for d in documents)
+        query, documents = sent.value.get("query"), sent.value.get("documents")
+        asked = query[-1] if isinstance(query, list) and query else query
+        sides = [asked, *(documents if isinstance(documents, list) else ())]
+        return any(not isinstance(side, str) for side in sides)
 
     def read(self, sent: Sent, terms: Terms) -> Question:
         asked = validated(RerankRequest, sent)
         terms.check_model(asked.model)
-        check_query(asked.query, "query", terms)
+        query = read_query(asked.query, "query", terms)
         instruction = asked.instruction or ""
         check_length(instruction, "instruction", terms)
         check_documents(asked.documents, "documents", terms)
@@ -104,8 +116,9 @@ class RerankShape:
             read_document(document, f"documents[{n}]", asked.rank_fields, terms)
             for n, document in enumerate(asked.documents)
         ]
-        pairs = pairs_of([asked.query] * len(documents), documents, instruction.strip())
-        warnings = _warnings(asked, sent) + said_of_pictures(documents, "documents")
+        pairs = pairs_of([query] * len(documents), documents, instruction.strip())
+        warnings = _warnings(asked, sent) + said_of_query(query, "query")
+        warnings += said_of_pictures(documents, "documents")
         return Question(pairs, partial(self._write, asked, pairs, warnings, terms), asked.timeout)
 
     def _write(
@@ -148,15 +161,16 @@ class RerankShape:
         documents = [as_sent(item.document) for item in items]
         if queries.count(first.query) == len(queries):
             instruction = {"instruction": first.instruction} if first.instruction else {}
-            fields = {"query": first.query, "documents": documents, **instruction}
+            fields = {"query": as_sent(first.query), "documents": documents, **instruction}
             return Asked("/v1/rerank", fields)
         if first.instruction:
             raise ValueError("a request of several queries has no instruction")
-        return Asked("/v1/score", {"queries": queries, "documents": documents})
+        asked = [as_sent(query) for query in queries]
+        return Asked("/v1/score", {"queries": asked, "documents": documents})
 
 
 def pairs_of(
-    queries: Sequence[str], documents: Sequence[Document], instruction: str = ""
+    queries: Sequence[Document], documents: Sequence[Document], instruction: str = ""
 ) -> tuple[Pair, ...]:
     """Each query with its document; the texts of all documents are the corpus of each."""
     corpus = tuple(text for each in documents if (text := text_of(each)) is not None)
@@ -164,18 +178,6 @@ def pairs_of(
         Pair(query, each, corpus, instruction)
         for query, each in zip(queries, documents, strict=True)
     )
-
-
-def check_query(query: str, field: str, terms: Terms) -> None:
-    check_length(query, field, terms)
-    if not query.strip():
-        raise BadInput(f"{field} is empty; write what you are looking for.", field=field)
-
-
-def check_length(text: str, field: str, terms: Terms) -> None:
-    most = terms.limits.query_chars
-    if len(text) > most:
-        raise BadInput(f"{field} has {len(text)} characters; send at most {most}.", field=field)
 
 
 def check_documents(documents: Sequence[Any], field: str, terms: Terms) -> None:
@@ -206,6 +208,11 @@ def _warnings(asked: RerankRequest, sent: Sent) -> list[str]:
 def said_of_unknown(asked: BaseModel) -> list[str]:
     extra = sorted(asked.model_extra or {})
     return [f"Unknown fields were ignored: {listed(extra)}."] if extra else []
+
+
+def said_of_query(query: Document, field: str) -> list[str]:
+    picture = picture_of(query)
+    return notes_of(picture, field) if picture else []
 
 
 def said_of_pictures(documents: Sequence[Document], field: str) -> list[str]:
