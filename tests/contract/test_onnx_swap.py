@@ -23,7 +23,7 @@ from PIL import Image
 
 pytest.importorskip("onnx", reason="onnx is not installed: run `make models`.")
 
-from backends.engines import fusion
+from backends.engines import fusion, weights
 from backends.engines.faces import Face, Pixels
 from backends.engines.fusion import MODELS, Blend, Check, Fused, Look, Progress, Seen, onnx_files
 from backends.engines.fusion.alignment import ARCFACE_128, fitted
@@ -349,6 +349,15 @@ def test_missing_files_are_named_with_the_folder_that_wants_them(tmp_path: Path)
         loaded(tmp_path)
     assert "put det_10g.onnx, inswapper_128.onnx of" in refusal.value.text
     assert str(tmp_path / fusion.INSWAPPER) in refusal.value.text
+
+
+def test_files_that_do_not_fit_into_memory_are_refused_before_they_are_read(world: World) -> None:
+    folder = world.same / fusion.INSWAPPER
+    size = sum((folder / name).stat().st_size for name in fusion.INSWAPPER_FILES)
+    group = Models(folder=world.same, device="cpu")
+    weights.check_memory(MODELS["inswapper"], group, {"host": size})
+    with pytest.raises(ModelLoadError, match="its weights need"):
+        weights.check_memory(MODELS["inswapper"], group, {"host": size - 1})
 
 
 def test_files_are_told_with_hash_and_licence_and_a_lost_gpu_first(
