@@ -230,7 +230,7 @@ def test_two_swaps_at_once_are_one_swap_and_one_conflict(served: Site) -> None:
 def test_every_route_is_described(served: Site) -> None:
     paths = httpx.get(f"{served.url}/openapi.json", timeout=60).json()["paths"]
     admin = {p: routes for p, routes in paths.items() if p.startswith("/v1/admin/")}
-    assert len(admin) == 13  # without fusion there are no jobs
+    assert len(admin) == 14  # without fusion there are no jobs
     for path, routes in admin.items():
         for method, said in routes.items():
             assert said["summary"], path

@@ -50,7 +50,7 @@ def shape(value: Any) -> Any:
 
 def test_every_example_of_the_api_page_answers_as_shown(tmp_path: Path) -> None:
     asked = [each for each in examples("docs/api.md") if ADMIN not in each[0]]
-    assert len(asked) == 13
+    assert len(asked) == 14
     token = {"QUARTET_INTERNAL__TOKEN": "secret"}
     with Process("--port", "0", state_dir=tmp_path, env=token) as quartet:
         address = quartet.ready().address

@@ -19,18 +19,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import SecretStr
 
+from app import Parts
 from backends.engines import Model, weights
-from backends.errors import ModelLoadError
+from backends.errors import ModelLoadError, Unavailable
 from backends.identity import Ask
 from backends.serving import State, Status
 from backends.serving.local import LocalService
 from backends.serving.record import ModelRecord, Records
-from backends.settings import Models, Settings
+from backends.settings import Internal, Models, Settings
 from backends.telemetry import Instruments
-from tests import stubs
+from tests import echo, remote, stubs
 from tests.hub import Hub, hub
-from tests.running import ROOT
+from tests.running import ROOT, in_thread
 
 pytest.importorskip("modelscope_hub", reason="Install what real models need: make models")
 pytest.importorskip("huggingface_hub", reason="Install what real models need: make models")
@@ -426,6 +428,30 @@ async def test_a_download_that_is_stopped_is_taken_up_again(
         before = served.sent["model.safetensors"]
         await service.swap(ModelRecord(2, "real"))
         assert served.sent["model.safetensors"] - before <= LARGE - 9_000_000
+
+
+async def test_a_portal_stops_the_download_in_its_pod_and_hears_how_far_it_is(
+    tmp_path: Path, held: tuple[Hub, threading.Event]
+) -> None:
+    served, _ = held
+    family = echo.exact(stubs.model(echo.Exact("old")), checkpoint())
+    settings = Settings(
+        state_dir=tmp_path,
+        models=group(tmp_path, served, "modelscope"),
+        internal=Internal(token=SecretStr(remote.TOKEN)),
+    )
+    parts = Parts(settings, {"rerank": family}, may_ask=False)
+    app = parts.application()
+    parts.dress(app, identity=None)
+    with in_thread(app) as pod:
+        async with remote.asking(pod, family=family) as service:
+            swap = asyncio.create_task(service.swap(ModelRecord(1, "real")))
+            while (await service.status()).progress.done < 10_000_000:
+                await asyncio.sleep(0.05)
+            await service.stop_loading("ada stopped the download")
+            with pytest.raises(Unavailable, match="ada stopped the download"):
+                await swap
+            assert (await service.predict(echo.pairs("a"), remote.ask())).model == "old"
 
 
 async def test_a_newer_choice_ends_a_download_and_so_does_closing(

@@ -347,7 +347,7 @@ def test_probes_answer(client: httpx.Client) -> None:
 
 
 def test_internal_routes_refuse_everyone_while_no_token_is_set(client: httpx.Client) -> None:
-    for path in ("/internal/swap", "/internal/drain"):
+    for path in ("/internal/swap", "/internal/stop", "/internal/drain"):
         for headers in ({}, {"authorization": "Bearer"}, {"authorization": "Bearer x"}):
             answer = client.post(path, headers=headers, json={})
             assert answer.status_code == 401

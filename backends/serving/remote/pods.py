@@ -101,9 +101,11 @@ class Pods:
         """The best of them, with what waits at all of them, and each as `pods`."""
         each = tuple(pod.status for pod in self._pods)
         best = max(each, key=lambda s: (s.is_ready, s.state is State.LOADING, s.revision))
+        loads = next((status for status in each if status.loading), best)
         return replace(
             best,
-            loading=next((status.loading for status in each if status.loading), ""),
+            loading=loads.loading,
+            progress=loads.progress,
             waiting=sum(status.waiting for status in each),
             in_flight=sum(status.in_flight for status in each),
             pod="",
