@@ -302,6 +302,19 @@ class Fusion(Group):
     )
 
 
+class Inswapper(Group):
+    boost: int = Field(
+        2,
+        ge=1,
+        le=4,
+        description="Squares of 128 pixels each way that a large face is painted with at most; "
+        "their number squared is the cost.",
+    )
+    restore: float = Field(
+        0.5, ge=0, le=1, description="How much of GFPGAN's sharpening is taken, where its file is."
+    )
+
+
 class Jobs(Group):
     workers: int = Field(1, ge=1, description="Jobs that run at once.")
     expiry_seconds: float = Field(
@@ -350,6 +363,7 @@ class Settings(BaseSettings):
     entailment: Entailment = Entailment()
     translate: Translate = Translate()
     fusion: Fusion = Fusion()
+    inswapper: Inswapper = Inswapper()
     jobs: Jobs = Jobs()
 
 

@@ -25,7 +25,8 @@ class Engine(Protocol[In, Out]):
     """
     One loaded model. `run` may be called from as many threads at once as its `Model.threads`
     says; `tokens` from any thread at any time. An engine that learns at load where it runs may
-    have `threads` and `device` ("CPU", "GPU"); they go before its Model's.
+    have `threads` and `device` ("CPU", "GPU"); they go before its Model's. What else its status
+    should tell a person is in `remarks`, a tuple of notes.
     """
 
     model: str

@@ -114,7 +114,8 @@ def needed(folder: Path, dtype: str, *, on_gpu: bool) -> int:
     """Bytes that the weights take once loaded; computed from the heads, or the files' own size."""
     heads = [read_head(file) for file in folder.glob("*.safetensors")]
     if not heads:
-        return sum(file.stat().st_size for file in folder.glob("*.bin"))
+        files = (file for pattern in ("*.bin", "*.onnx") for file in folder.glob(pattern))
+        return sum(file.stat().st_size for file in files)
     if dtype == "auto" and on_gpu:
         return sum(head.bytes for head in heads)
     size = 2 if dtype in ("bfloat16", "float16") else 4

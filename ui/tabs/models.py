@@ -21,9 +21,10 @@ def draw_model(status: Status, family: Family, group: settings.Models) -> str:
         return f'<div class="q-model">{note("mid", _nothing_loaded(status))}{others}</div>'
     runs = say("model.runs_on", model=model.title, device=status.device)
     limits = f"<p>{both(*model.limits)}</p>" if model.limits[0] else ""
+    remarks = "".join(f"<p>{both(remark.en, remark.zh)}</p>" for remark in status.remarks)
     return (
         f'<section class="q-model"><div class="q-model-top"><span>{runs}</span>'
-        f"{chip('info', both(*model.about))}</div>{limits}{others}</section>"
+        f"{chip('info', both(*model.about))}</div>{limits}{remarks}{others}</section>"
     )
 
 

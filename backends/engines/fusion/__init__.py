@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from backends.engines import Engine, Model
+from backends.engines import Engine, Model, weights
 from backends.engines.picture import Note, Picture
 from backends.errors import BadInput
 from backends.settings import Settings
@@ -126,6 +126,17 @@ def load_mesh_blend(settings: Settings) -> Engine[Blend | Look | Check, Fused | 
     return MeshBlend(shared_finder(), Gate(chosen.unsafe_from, chosen.warn_from))
 
 
+INSWAPPER = "insightface/inswapper_128"  # below the folder of models; nothing fetches it
+INSWAPPER_FILES = ("det_10g.onnx", "w600k_r50.onnx", "inswapper_128.onnx")
+
+
+def load_inswapper(settings: Settings) -> Engine[Blend | Look | Check, Fused | Seen | None]:
+    folder = weights.find(INSWAPPER, INSWAPPER_FILES, settings.models)
+    with weights.libraries():
+        from backends.engines.fusion.onnx_swap import load
+    return load(folder, settings)
+
+
 _NON_COMMERCIAL = "Weights for non-commercial research only; never bundled, never downloaded."
 
 MODELS: dict[str, Model] = {
@@ -153,11 +164,25 @@ MODELS: dict[str, Model] = {
         Model(
             name="inswapper",
             title="inswapper 128",
-            load=None,
+            load=load_inswapper,
             licence=_NON_COMMERCIAL,
             may_download=False,
-            source="SCRFD, ArcFace and inswapper_128 by InsightFace; GFPGAN 1.4 (Apache-2.0)",
+            source=INSWAPPER,
+            files=INSWAPPER_FILES,
+            parameters=186_400_000,
+            architecture="onnx",
+            notice="SCRFD, ArcFace and inswapper_128 are InsightFace's; GFPGAN 1.4, which may lie "
+            "beside them, is Apache-2.0.",
             about=("Swaps identity, from files that you supply", "由您自备权重文件，替换人物身份"),
+            limits=(
+                "Gives the target's face the source's identity and keeps its pose, expression and "
+                "light; the head's shape stays the target's, and shape is no control here. It "
+                "paints 128 pixels at a time: a large face is painted in parts, or sharpened by "
+                "GFPGAN if you supply it. What is in front of a face is painted over.",
+                "将源人物的身份赋予目标人脸，保留其姿态、表情与光线；头型仍为目标所有，"
+                "此处不支持调整脸型。每次只绘制 128 像素：较大的人脸分块绘制，"
+                "或由您自备的 GFPGAN 增强清晰度。脸前的遮挡物会被覆盖。",
+            ),
             device="GPU",
         ),
         Model(

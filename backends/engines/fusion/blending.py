@@ -7,7 +7,6 @@ rims; and only the region around the face is ever written. Nothing here is rando
 input gives the same bytes.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import cv2
@@ -15,12 +14,10 @@ import numpy as np
 
 from backends.engines.faces import Face, Floats, Pixels
 from backends.engines.fusion import geometry, light, skin
+from backends.engines.fusion.course import Step
 from backends.engines.fusion.geometry import LIPS, MIRROR, OVAL, REACH, Warp
 
 LONGEST = 1000  # pixels of the working region's side; larger targets keep their own detail
-
-Step = Callable[[float], None]
-"""Told after each stage which part of the work (0 to 1) is done; it may raise to stop."""
 
 
 @dataclass(frozen=True, slots=True)

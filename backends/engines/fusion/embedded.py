@@ -1,37 +1,20 @@
 """
-Mesh blend, the embedded fusion engine: find the faces, choose, put one onto the other.
+Mesh blend, the embedded fusion engine: faces by their meshes, one warped and lit onto the other.
 
-Runs on a CPU with what is bundled. It checks every picture at the gate, refuses what cannot
-come out well with one sentence, and stops between two stages when its caller has left.
+Runs on a CPU with what is bundled. What every fusion engine does alike is in `course`.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import cv2
-import numpy as np
 
 from backends.engines import Emit
-from backends.engines.faces import Face, FaceFinder
-from backends.engines.fusion import Blend, Check, Fused, Look, Progress, Seen, SeenFace
+from backends.engines.faces import Face, FaceFinder, Pixels
+from backends.engines.fusion import Blend, Check, Fused, Look, Seen
 from backends.engines.fusion.blending import Style, fuse
+from backends.engines.fusion.course import Course, Step, squares
 from backends.engines.fusion.gate import Gate
-from backends.engines.picture import Note, Picture
-from backends.engines.recent import Recent
-from backends.errors import BadInput
-
-SMALLEST = 24  # pixels of face width; below, there is nothing to take or to paint on
-MOST_TURNED = 40  # degrees; beyond, half of the face is not in the picture
-TURNED_APART = 25  # degrees between source and target from which the result looks flat
-_THUMBNAIL = 112  # pixels
-
-_SOURCE = ("source", "source picture", "源图片")
-_TARGET = ("target", "target picture", "目标图片")
-
-Tell = Callable[[float, str], None]
-
-
-class _Left(Exception):
-    """The caller has gone: nobody will read the rest."""
+from backends.engines.picture import Note
 
 
 class MeshBlend:
@@ -41,195 +24,20 @@ class MeshBlend:
 
     def __init__(self, finder: FaceFinder, gate: Gate, remembered: int = 64) -> None:
         cv2.setNumThreads(1)  # engine threads are the service's; more only fight for the cores
-        self._finder = finder
-        self._gate = gate
-        self._faces: Recent[bytes, tuple[Face, ...]] = Recent(remembered)
+        self._course = Course(finder.find, _paint, gate, remembered)
 
     def tokens(self, item: Blend | Look | Check) -> int:
-        """Squares of 16 pixels; finding costs about as much in a small picture."""
-        if isinstance(item, Look):
-            pictures: tuple[Picture, ...] = (item.picture,)
-        else:
-            blend = item.blend if isinstance(item, Check) else item
-            pictures = (blend.source, blend.target)
-        return sum(max(1024, each.width * each.height // 256) for each in pictures)
+        return squares(item)
 
     def run(
         self, batch: Sequence[Blend | Look | Check], emit: Emit
     ) -> Sequence[Fused | Seen | None]:
-        """
-        One after the other. None for a caller who left. Progress is told only for an item that
-        is alone: what was told about cannot be run again when a neighbour fails.
-        """
-
-        def tell(share: float, stage: str) -> None:
-            if len(batch) == 1 and not emit(0, Progress(share, stage)):
-                raise _Left
-
-        return [self._answer(item, tell) for item in batch]
+        return self._course.run(batch, emit)
 
     def close(self) -> None:
-        self._faces.clear()
-        self._gate.forget()
-
-    def _answer(self, item: Blend | Look | Check, tell: Tell) -> Fused | Seen | None:
-        if isinstance(item, Look):
-            return self._seen(item.picture)
-        if isinstance(item, Check):
-            return self._judged(item.blend)
-        try:
-            return self._fused(item, tell)
-        except _Left:
-            return None
-
-    def _judged(self, item: Blend) -> Seen:
-        """All that can be known before a pixel is drawn."""
-        _refuse_the_same(item)
-        _chosen(self._find(item.source), item.source_face, _SOURCE)
-        _chosen(self._find(item.target), item.target_face, _TARGET)
-        self._gate.check(item.source, "source")
-        self._gate.check(item.target, "target")
-        return Seen()
-
-    def _find(self, picture: Picture) -> tuple[Face, ...]:
-        faces = self._faces.get(picture.digest)
-        if faces is None:
-            faces = self._finder.find(picture.array())
-            self._faces.put(picture.digest, faces)
-        return faces
-
-    def _seen(self, picture: Picture) -> Seen:
-        faces = self._find(picture)
-        return Seen(tuple(_seen_face(n, face, picture) for n, face in enumerate(faces)))
-
-    def _fused(self, item: Blend, tell: Tell) -> Fused:
-        _refuse_the_same(item)
-        tell(0.0, "checking")
-        notes = self._gate.check(item.source, "source")
-        notes += self._gate.check(item.target, "target")
-        tell(0.1, "finding")
-        source = _chosen(self._find(item.source), item.source_face, _SOURCE)
-        tell(0.2, "finding")
-        target = _chosen(self._find(item.target), item.target_face, _TARGET)
-        style = Style(item.blend, item.shape, item.light, item.mouth, item.forehead)
-        made = fuse(
-            item.source.array(),
-            source,
-            item.target.array(),
-            target,
-            style,
-            lambda share: tell(0.3 + 0.6 * share, "fusing"),
-        )
-        picture = Picture(item.target.width, item.target.height, made.tobytes())
-        tell(0.95, "checking")
-        notes += self._gate.check(picture, "result")
-        return Fused(picture, notes + _doubts(source, target))
+        self._course.close()
 
 
-def _refuse_the_same(item: Blend) -> None:
-    """Two faces of one group may change; one face with itself is a slip."""
-    if item.source.digest != item.target.digest:
-        return
-    if None in (item.source_face, item.target_face) or item.source_face == item.target_face:
-        raise BadInput(
-            "Source and target are the same picture; choose another one for either, or two "
-            "different faces of it.",
-            zh="源图片与目标图片相同；请更换其中一张，或选择图中两张不同的脸。",
-            field="target",
-        )
-
-
-def _chosen(faces: tuple[Face, ...], index: int | None, which: tuple[str, str, str]) -> Face:
-    """The face that is meant, if it can be used; BadInput says why not."""
-    field, en, zh = which
-    if not faces:
-        raise BadInput(
-            f"No face was found in the {en}; use one where a face looks towards the camera.",
-            zh=f"{zh}中未找到人脸；请使用人脸朝向镜头的图片。",
-            field=field,
-        )
-    if index is None and len(faces) > 1:
-        raise BadInput(
-            f"The {en} shows {len(faces)} faces; choose one of them with {field}_face, "
-            f"0 (the largest) to {len(faces) - 1}.",
-            zh=f"{zh}中有 {len(faces)} 张人脸；请用 {field}_face 选择其一，"
-            f"从 0（最大）到 {len(faces) - 1}。",
-            field=f"{field}_face",
-        )
-    index = index or 0
-    if not 0 <= index < len(faces):
-        raise BadInput(
-            f"The {en} has no face {index}; it shows {len(faces)}, counted from 0.",
-            zh=f"{zh}中没有编号 {index} 的人脸；共 {len(faces)} 张，从 0 开始编号。",
-            field=f"{field}_face",
-        )
-    why = _why_not(faces[index])
-    if why is not None:
-        raise BadInput(f"The face in the {en} {why.en}", zh=f"{zh}中的人脸{why.zh}", field=field)
-    return faces[index]
-
-
-def _why_not(face: Face) -> Note | None:
-    """Why a face cannot be used, as the end of a sentence about it."""
-    if face.size < SMALLEST:
-        return Note(
-            f"is {face.size:.0f} pixels wide; at least {SMALLEST} are needed.",
-            f"宽 {face.size:.0f} 像素；至少需要 {SMALLEST} 像素。",
-        )
-    if abs(face.yaw) > MOST_TURNED:
-        return Note(
-            f"is turned {abs(face.yaw):.0f}° away; use one turned by at most {MOST_TURNED}°.",
-            f"偏转 {abs(face.yaw):.0f}°；请使用偏转不超过 {MOST_TURNED}° 的人脸。",
-        )
-    return None
-
-
-def _doubts(source: Face, target: Face) -> tuple[Note, ...]:
-    """What may not look right in the result, for two faces that can be used."""
-    notes: tuple[Note, ...] = ()
-    if abs(source.yaw - target.yaw) > TURNED_APART:
-        notes += (
-            Note(
-                "The two faces are turned differently; the result may look flat.",
-                "两张脸朝向差异较大，结果可能不够立体。",
-            ),
-        )
-    if source.size * 2 < target.size:
-        notes += (
-            Note(
-                "The source's face is much smaller than the target's; fine detail is missing.",
-                "源图片中的人脸远小于目标人脸，细节会不足。",
-            ),
-        )
-    return notes
-
-
-def _seen_face(index: int, face: Face, picture: Picture) -> SeenFace:
-    low = np.floor(np.maximum(face.box[:2], 0)).astype(int)
-    high = np.ceil(np.minimum(face.box[2:], (picture.width, picture.height))).astype(int)
-    width, height = (int(side) for side in np.maximum(high - low, 1))
-    why = _why_not(face)
-    return SeenFace(
-        index=index,
-        box=(int(low[0]), int(low[1]), width, height),
-        score=face.score,
-        presence=face.presence,
-        yaw=face.yaw,
-        size=face.size,
-        thumbnail=_thumbnail(face, picture),
-        why_not=why and Note(f"This face {why.en}", f"这张脸{why.zh}"),
-    )
-
-
-def _thumbnail(face: Face, picture: Picture) -> Picture:
-    """A square around the face, cut at the picture's edge."""
-    x0, y0, x1, y1 = face.box
-    reach = max(x1 - x0, y1 - y0) * 0.7
-    x, y = (x0 + x1) / 2, (y0 + y1) / 2
-    left, top = max(0, int(x - reach)), max(0, int(y - reach))
-    part = picture.array()[top : int(y + reach) + 1, left : int(x + reach) + 1]
-    scale = min(1.0, _THUMBNAIL / max(part.shape[:2]))
-    small = cv2.resize(
-        np.ascontiguousarray(part), None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA
-    )
-    return Picture(small.shape[1], small.shape[0], small.tobytes())
+def _paint(item: Blend, source: Face, target: Face, step: Step) -> tuple[Pixels, tuple[Note, ...]]:
+    style = Style(item.blend, item.shape, item.light, item.mouth, item.forehead)
+    return fuse(item.source.array(), source, item.target.array(), target, style, step), ()

@@ -1,0 +1,176 @@
+"""
+The ONNX files that a user supplies: what each is, whether it is the published one, how it opens.
+
+They lie in one folder that the user fills; nothing of it is ever fetched, because most of it may
+be used for non-commercial research only. A file that is not the published one is opened and said
+to be another: a copy in another precision is legitimate, and a file of ONNX is data, not code.
+"""
+
+import hashlib
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+
+from backends.engines.fusion import INSWAPPER_FILES
+from backends.engines.picture import Note
+from backends.errors import ModelLoadError
+
+log = logging.getLogger(__name__)
+
+Tensor: TypeAlias = NDArray[np.float32]
+
+RESEARCH = Note("non-commercial research only", "仅限非商业研究")
+APACHE = Note("Apache-2.0", "Apache-2.0")
+
+DETECTOR, IDENTITY, SWAPPER = INSWAPPER_FILES
+RESTORERS = ("GFPGANv1.4.onnx", "gfpgan_1.4.onnx")  # two publishers, two names
+
+PUBLISHED: Mapping[str, str] = {
+    DETECTOR: "5838f7fe053675b1c7a08b633df49e7af5495cee0493c7dcf6697200b85b5b91",
+    IDENTITY: "4c06341c33c2ca1f86781dab0e829f88ad5b64be9fba56e56bc9ebdefc619e43",
+    SWAPPER: "e4a3f08c753cb72d04e10aa0f7dbe3deebbf39567d4ead6dce08e98aa49e16af",
+    RESTORERS[0]: "6548e54cbcf248af385248f0c1193b359c37a0f98b836282b09cf48af4fd2b73",
+}
+"""sha256 of the files as projects that use them publish it; of the other names none is known."""
+
+CUDA, CPU = "CUDAExecutionProvider", "CPUExecutionProvider"
+
+
+@dataclass(frozen=True, slots=True)
+class Supplied:
+    """One file as it lies there. `bytes` long; `licence` of what is published under its name."""
+
+    name: str
+    bytes: int
+    sha256: str
+    licence: Note
+
+    @property
+    def said(self) -> Note:
+        """The file, its hash and its licence in a sentence."""
+        known = PUBLISHED.get(self.name)
+        en, zh = ("not the published file", "与公开文件不一致")
+        if known is None:
+            en, zh = ("no published hash is known", "无公开哈希可比对")
+        elif known == self.sha256:
+            en, zh = ("the published file", "与公开文件一致")
+        return Note(
+            f"{self.name}: {self.bytes / 1e6:.1f} MB, sha256 {self.sha256}, {en}. "
+            f"Licence of the published one: {self.licence.en}.",
+            f"{self.name}：{self.bytes / 1e6:.1f} MB，sha256 {self.sha256}，{zh}。"
+            f"公开文件的许可：{self.licence.zh}。",
+        )
+
+
+def supplied(path: Path) -> Supplied:
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    licence = APACHE if path.name in RESTORERS else RESEARCH
+    return Supplied(path.name, path.stat().st_size, digest, licence)
+
+
+class Network:
+    """One file, loaded. `run` may be called from any number of threads at once."""
+
+    def __init__(self, path: Path, device: str, threads: int) -> None:
+        """`device` as in the settings: auto, cpu, cuda or cuda:1."""
+        self.path = path
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        options.log_severity_level = 3  # its warnings go past our log; we look ourselves, below
+        try:
+            self._session = onnxruntime.InferenceSession(
+                str(path), options, providers=providers(device, _offered())
+            )
+        except Exception as error:  # its errors share no base class of their own
+            raise self.wrong(f"cannot be opened ({_line(error)})") from error
+        self._session.disable_fallback()  # later, a GPU that fails is an error, not a slow answer
+        for given in self._session.get_inputs():
+            if given.type != "tensor(float)":
+                raise self.wrong(f"takes {given.type}, not float32")
+
+    @property
+    def on_gpu(self) -> bool:
+        return CUDA in self._session.get_providers()
+
+    def inputs(self) -> dict[str, list[Any]]:
+        """Shapes by name; a side that is free is None or a word."""
+        return {given.name: given.shape for given in self._session.get_inputs()}
+
+    def one_input(self, rank: int, last: Sequence[int]) -> str:
+        """The name of the input of that rank, whose last sides are `last` or free."""
+        for name, shape in self.inputs().items():
+            sides = shape[-len(last) :]
+            if len(shape) == rank and all(
+                not isinstance(side, int) or side == wanted
+                for side, wanted in zip(sides, last, strict=True)
+            ):
+                return name
+        shapes = "; ".join(f"{name} {shape}" for name, shape in self.inputs().items())
+        raise self.wrong(f"has no input …×{'×'.join(map(str, last))} of rank {rank} ({shapes})")
+
+    def run(self, **given: Tensor) -> list[Tensor]:
+        """All outputs, in the order of the file."""
+        return [np.asarray(made, np.float32) for made in self._session.run(None, given)]
+
+    def close(self) -> None:
+        """Gives the memory back now, whoever still holds this. Never during `run`."""
+        del self._session
+
+    def wrong(self, what: str) -> ModelLoadError:
+        """The file is not what its name says: one phrase that names it."""
+        return ModelLoadError(
+            f"{self.path.name} in {self.path.parent.absolute()} {what}; put the original file there"
+        )
+
+
+def providers(device: str, offered: Sequence[str]) -> list[Any]:
+    """What to ask onnxruntime for: the GPU where it is wanted and offered, else the CPU."""
+    if device == "cpu" or CUDA not in offered:
+        return [CPU]
+    card = int(device.partition(":")[2] or 0)
+    return [(CUDA, {"device_id": card, "arena_extend_strategy": "kSameAsRequested"}), CPU]
+
+
+def fallen_back(device: str, on_gpu: Mapping[str, bool], offered: Sequence[str]) -> Note | None:
+    """
+    Why the CPU does what a GPU was to do, in a sentence; None where it does not. onnxruntime
+    itself goes on silently.
+    """
+    slow = [name for name, on in on_gpu.items() if not on]
+    if device == "cpu" or not slow:
+        return None
+    if CUDA not in offered:
+        return Note(
+            f"It runs on the CPU, slowly: QUARTET_MODELS__DEVICE is {device}, and this onnxruntime "
+            "has no CUDA; for a GPU, put onnxruntime-gpu in its place.",
+            f"目前在 CPU 上运行，速度较慢：QUARTET_MODELS__DEVICE 为 {device}，"
+            "而此 onnxruntime 不含 CUDA；如需 GPU，请换成 onnxruntime-gpu。",
+        )
+    return Note(
+        f"It runs on the CPU, slowly: QUARTET_MODELS__DEVICE is {device}, and onnxruntime fell "
+        f"back for {', '.join(slow)}; its CUDA or cuDNN libraries do not fit this machine.",
+        f"目前在 CPU 上运行，速度较慢：QUARTET_MODELS__DEVICE 为 {device}，"
+        f"但 onnxruntime 对 {'、'.join(slow)} 退回了 CPU；其 CUDA 或 cuDNN 库与本机不符。",
+    )
+
+
+def fall_back_of(device: str, networks: Sequence[Network]) -> Note | None:
+    """The same of what is loaded."""
+    return fallen_back(device, {each.path.name: each.on_gpu for each in networks}, _offered())
+
+
+def _offered() -> list[str]:
+    return list(onnxruntime.get_available_providers())
+
+
+def _line(error: BaseException) -> str:
+    first = next(iter(str(error).strip().splitlines()), "") or type(error).__name__
+    return first if len(first) <= 200 else f"{first[:200]}…"
