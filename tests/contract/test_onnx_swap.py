@@ -390,7 +390,8 @@ async def ready(local: LocalService) -> None:
 def opened(folder: Path) -> list[Any]:
     """Weak references to what onnxruntime holds of the files below this folder."""
     session = onnx_files.onnxruntime.InferenceSession
-    here = [each for each in gc.get_objects() if isinstance(each, session)]
+    # by its type: isinstance asks the object too, and others' dead proxies raise
+    here = [each for each in gc.get_objects() if issubclass(type(each), session)]
     return [weakref.ref(each) for each in here if str(folder) in each._model_path]
 
 
