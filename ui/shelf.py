@@ -20,10 +20,13 @@ from ui.texts import both, say
 
 
 def shelf(family: Family, status: Status, group: settings.Models) -> str:
-    """A line for each model, which opens to its terms."""
+    """A fold with a line for each model, which opens to its terms; open while one is on its way."""
     lines = "".join(_line(model, status, group) for model in family.models.values())
-    loads = ' data-loads="1"' if status.loading else ""
-    return f'<ul class="q-shelf"{loads}>{lines}</ul>'
+    loads, is_open = (' data-loads="1"', " open") if status.loading else ("", "")
+    return (
+        f'<details class="q-others"{is_open}><summary>{say("shelf.all", count=len(family.models))}'
+        f'</summary><ul class="q-shelf"{loads}>{lines}</ul></details>'
+    )
 
 
 def _line(model: Model, status: Status, group: settings.Models) -> str:

@@ -8,6 +8,7 @@ leave Python without knowing the reader ("Enter a query / 请输入查询").
 A value put into a sentence is escaped by `say`, and only by `say`.
 """
 
+from collections.abc import Sequence
 from html import escape
 from typing import Any
 
@@ -184,7 +185,7 @@ TEXTS: dict[str, tuple[str, str]] = {
         "每 100 次回答“{label}”，实际为“是”{yes} 次、“可能”{maybe} 次、“否”{no} 次。",
     ),
     "entailment.own": (
-        "Yes {yes} %, Maybe {maybe} %, No {no} %",
+        "Yes {yes}%, Maybe {maybe}%, No {no}%",
         "是 {yes}%，可能 {maybe}%，否 {no}%",
     ),
     "entailment.code_picture": (
@@ -312,6 +313,7 @@ TEXTS: dict[str, tuple[str, str]] = {
     ),
     "model.still_loading": ("One is on its way.", "正在加载。"),
     # where the models of a family stand
+    "shelf.all": ("Models and their terms ({count})", "模型与许可条款（{count}）"),
     "shelf.loaded": ("Loaded", "已加载"),
     "shelf.loading": ("Loading", "加载中"),
     "shelf.embedded": ("Comes with the portal", "内置"),
@@ -344,11 +346,11 @@ TEXTS: dict[str, tuple[str, str]] = {
     "shelf.reading": ("Reading the weights", "正在读取权重"),
     "shelf.trying": ("Trying it out", "正在试运行"),
     "model.lacks.instruction": (
-        "{model} does not follow instructions. {others} does.",
+        "{model} does not follow instructions; {others} can.",
         "{model} 不支持指令，{others} 支持。",
     ),
     "model.lacks.premise": (
-        "{model} goes by the picture alone. {others} uses a premise.",
+        "{model} goes by the picture alone; {others} can use a premise.",
         "{model} 只依据图片判断，{others} 支持前提。",
     ),
     "model.nobody.premise": (
@@ -356,7 +358,7 @@ TEXTS: dict[str, tuple[str, str]] = {
         "{model} 只依据图片判断，此处其他模型也是如此。",
     ),
     "model.lacks.picture_query": (
-        "{model} takes no picture as a query. {others} does.",
+        "{model} takes no picture as a query; {others} can.",
         "{model} 不支持以图片作为查询，{others} 支持。",
     ),
     "model.nobody.picture_query": (
@@ -364,7 +366,7 @@ TEXTS: dict[str, tuple[str, str]] = {
         "{model} 不支持以图片作为查询，此处其他模型也不支持。",
     ),
     "model.lacks.picture_documents": (
-        "{model} reads texts only. {others} reads pictures.",
+        "{model} reads texts only; {others} can read pictures.",
         "{model} 只读取文本，{others} 可读取图片。",
     ),
     "model.nobody.picture_documents": (
@@ -722,6 +724,14 @@ def say(key: str, **values: Any) -> str:
 def plain(key: str, **values: Any) -> str:
     """Both languages in one plain line, for where neither HTML nor the reader is known."""
     return beside(*_read(key, values))
+
+
+def listed(names: Sequence[str], english: str, chinese: str) -> tuple[str, str]:
+    """Names in a sentence, "a, b or c" and "a、b 或 c", with the last word of each language."""
+    *most, last = names
+    if not most:
+        return last, last
+    return f"{', '.join(most)} {english} {last}", f"{'、'.join(most)} {chinese} {last}"
 
 
 def beside(english: str, chinese: str) -> str:

@@ -8,6 +8,7 @@ looks. Nothing here needs a model library: a file of weights says in its head wh
 
 import json
 import struct
+import threading
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,6 +19,8 @@ from backends import settings
 from backends.engines import Model
 from backends.engines.hub import amount
 from backends.errors import ModelLoadError, OutOfMemory
+
+_IMPORTS = threading.RLock()
 
 
 def find(source: str, files: Iterable[str], group: settings.Models) -> Path:
@@ -165,9 +168,14 @@ def _read(path: Path) -> Any:
 
 @contextmanager
 def libraries() -> Iterator[None]:
-    """Around the import of an engine: a missing library becomes the command that brings it."""
+    """
+    Around the import of an engine: a missing library becomes the command that brings it. One at a
+    time: transformers puts another module in its place while it is imported, and a second thread
+    that imports it meanwhile would get the first one, which has nothing in it.
+    """
     try:
-        yield
+        with _IMPORTS:
+            yield
     except ModuleNotFoundError as error:
         raise ModelLoadError(
             f"the library {(error.name or str(error)).partition('.')[0]} is missing; "

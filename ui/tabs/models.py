@@ -10,7 +10,7 @@ from backends.families import Family
 from backends.serving import State, Status
 from ui.draw import chip, note
 from ui.shelf import shelf
-from ui.texts import both, say
+from ui.texts import both, listed, say
 
 
 def draw_model(status: Status, family: Family, group: settings.Models) -> str:
@@ -54,10 +54,10 @@ def draw_lack(capability: str, status: Status, family: Family) -> str:
     model = family.models.get(status.model)
     if model is None:
         return _nothing_loaded(status)
-    able = ", ".join(other.title for other in family.able(capability))
+    able = [other.title for other in family.able(capability)]
     if not able:
         return say(f"model.nobody.{capability}", model=model.title)
-    return say(f"model.lacks.{capability}", model=model.title, others=able)
+    return say(f"model.lacks.{capability}", model=model.title, others=listed(able, "and", "和"))
 
 
 def _nothing_loaded(status: Status) -> str:

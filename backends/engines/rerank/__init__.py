@@ -137,6 +137,11 @@ def load_upstream(settings: Settings) -> Engine[Pair, Relevance]:
     return Upstream(settings.rerank)
 
 
+def configure_upstream(model: Model, settings: Settings) -> Model | None:
+    """The row, once a server is named: a model that nobody can load is not offered."""
+    return model if settings.rerank.upstream else None
+
+
 MODELS: dict[str, Model] = {
     model.name: model
     for model in (
@@ -248,10 +253,11 @@ MODELS: dict[str, Model] = {
             name="upstream",
             title="vLLM",
             load=load_upstream,
+            configure=configure_upstream,
             licence="of the model that runs there",
             about=(
-                "A model server elsewhere, once its address is set",
-                "外部模型服务，需先设置其地址",
+                "A model server elsewhere",
+                "外部模型服务",
             ),
             limits=(
                 "Whatever runs on the server that QUARTET_RERANK__UPSTREAM names. Texts only.",
