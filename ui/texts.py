@@ -297,13 +297,15 @@ TEXTS: dict[str, tuple[str, str]] = {
     # the loaded model
     "model.runs_on": ("{model} on {device}", "{model}，运行于 {device}"),
     "model.terms": (
-        "Translated by a machine: {model}, under the {licence}; {territory}.",
-        "机器翻译：{model}，依据 {licence}；适用地区：{territory}。",
+        "Translated by a machine: {model}, under the {licence}; {territory}. Its authors do not "
+        "endorse this service.",
+        "机器翻译：{model}，依据 {licence}；适用地区：{territory}。模型作者不为本服务背书。",
     ),
     "model.provider": (
         "This service is provided by {provider}, not by the model's authors.",
         "本服务由 {provider} 提供，而非模型作者。",
     ),
+    "model.more_terms": ("More terms", "更多条款"),
     "model.none": ("No model is loaded.", "当前没有已加载的模型。"),
     "model.gone": (
         "Nobody serves this tab now: its service runs elsewhere. It is looked for again every "
@@ -311,6 +313,7 @@ TEXTS: dict[str, tuple[str, str]] = {
         "此标签页目前无法使用：它的服务在别处运行，现在不可用。系统每隔几秒会重试，恢复后即可使用；"
         "其他标签页不受影响。",
     ),
+    "model.off": ("Off until a model serves this tab.", "需等待此标签页有模型提供服务。"),
     "model.still_loading": ("One is on its way.", "正在加载。"),
     # where the models of a family stand
     "shelf.all": ("Models and their terms ({count})", "模型与许可条款（{count}）"),
@@ -324,6 +327,10 @@ TEXTS: dict[str, tuple[str, str]] = {
     "shelf.files": ("Needs files", "需要文件"),
     "shelf.unknown": ("Not in this version", "此版本尚不支持"),
     "shelf.worldwide": ("worldwide", "全球"),
+    "shelf.not_eu_uk_kr": (
+        "not in the European Union, the United Kingdom or South Korea",
+        "不含欧盟、英国和韩国",
+    ),
     "shelf.notice": ("Notice", "声明"),
     "shelf.memory": ("Memory for the weights", "权重所需内存"),
     "shelf.sizes": (
@@ -732,6 +739,12 @@ def listed(names: Sequence[str], english: str, chinese: str) -> tuple[str, str]:
     if not most:
         return last, last
     return f"{', '.join(most)} {english} {last}", f"{'、'.join(most)} {chinese} {last}"
+
+
+def territory(where: str) -> tuple[str, str]:
+    """A model's territory in both languages; as it is where nobody has translated it."""
+    known = (TEXTS[key] for key in ("shelf.worldwide", "shelf.not_eu_uk_kr"))
+    return next((pair for pair in known if pair[0] == where), (where, where))
 
 
 def beside(english: str, chinese: str) -> str:

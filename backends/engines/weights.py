@@ -20,7 +20,7 @@ from backends.engines import Model
 from backends.engines.hub import amount
 from backends.errors import ModelLoadError, OutOfMemory
 
-_IMPORTS = threading.RLock()
+_ONE = threading.RLock()
 
 
 def find(source: str, files: Iterable[str], group: settings.Models) -> Path:
@@ -169,12 +169,12 @@ def _read(path: Path) -> Any:
 @contextmanager
 def libraries() -> Iterator[None]:
     """
-    Around the import of an engine: a missing library becomes the command that brings it. One at a
-    time: transformers puts another module in its place while it is imported, and a second thread
-    that imports it meanwhile would get the first one, which has nothing in it.
+    Around an engine's import and load: a missing library becomes the command that brings it. One
+    at a time in a process, for what transformers changes meanwhile is everybody's: its own module,
+    which another replaces; how weights are tied; the number type that torch takes by itself.
     """
     try:
-        with _IMPORTS:
+        with _ONE:
             yield
     except ModuleNotFoundError as error:
         raise ModelLoadError(

@@ -323,6 +323,9 @@ def test_a_tab_whose_service_elsewhere_is_gone_says_so_and_that_the_others_go_on
         assert "其他标签页不受影响" in drawn
         assert "It is &lt;gone&gt;." in drawn
         assert " on CPU" not in drawn
+        off = draw_lack("instruction", gone, FAMILIES["rerank"])
+        assert "Off until a model serves this tab." in off
+        assert "Nobody serves" not in off  # once is enough
 
 
 def test_what_lies_on_the_disks_of_pods_is_not_guessed() -> None:

@@ -10,7 +10,7 @@ import pytest
 from backends.errors import BadInput
 from backends.families import FAMILIES
 from ui import shell, texts
-from ui.texts import I18N, TEXTS, both, label, listed, plain, refusal, say
+from ui.texts import I18N, TEXTS, both, label, listed, plain, refusal, say, territory
 
 UI = Path(texts.__file__).parent
 CHINESE = re.compile("[\u4e00-\u9fff]")
@@ -23,6 +23,13 @@ def places(sentence: str) -> set[str | None]:
 def test_names_are_listed_as_each_language_lists_them() -> None:
     assert listed(["a"], "or", "或") == ("a", "a")
     assert listed(["a", "b", "c"], "or", "或") == ("a, b or c", "a、b 或 c")
+
+
+def test_every_models_territory_is_said_in_both_languages() -> None:
+    places = {model.territory for each in FAMILIES.values() for model in each.models.values()}
+    assert len(places) > 1
+    assert [each for each in places if territory(each)[0] == territory(each)[1]] == []
+    assert territory("the Moon") == ("the Moon", "the Moon")
 
 
 @pytest.mark.parametrize("key", TEXTS)

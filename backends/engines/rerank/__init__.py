@@ -111,7 +111,8 @@ def load_lychee(settings: Settings) -> Engine[Pair, Relevance]:
     folder = weights.find("vec-ai/lychee-rerank-mm", _LYCHEE_FILES, settings.models)
     with weights.libraries():
         from backends.engines.rerank.qwen_vl import load
-    return load(folder, settings.models)
+
+        return load(folder, settings.models)
 
 
 def load_bge(settings: Settings) -> Engine[Pair, Relevance]:
@@ -126,7 +127,8 @@ def _load_cross_encoder(name: str, settings: Settings) -> Engine[Pair, Relevance
     folder = weights.find(MODELS[name].source, _CHECKPOINT, settings.models)
     with weights.libraries():
         from backends.engines.rerank.cross_encoder import load
-    return load(folder, settings.models, name)
+
+        return load(folder, settings.models, name)
 
 
 def load_upstream(settings: Settings) -> Engine[Pair, Relevance]:
