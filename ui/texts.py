@@ -365,7 +365,7 @@ TEXTS: dict[str, tuple[str, str]] = {
         "{model} 只依据图片判断，此处其他模型也是如此。",
     ),
     "model.lacks.picture_query": (
-        "{model} takes no picture as a query; {others} can.",
+        "{model} takes no picture as a query; {others} can take one.",
         "{model} 不支持以图片作为查询，{others} 支持。",
     ),
     "model.nobody.picture_query": (

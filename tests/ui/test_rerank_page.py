@@ -512,6 +512,7 @@ def test_a_model_on_its_way_is_said_and_its_arrival_is_seen(visit: Opener, tmp_p
         expect(page.locator("#rerank-model")).to_contain_text("No model is loaded.")
         page.click("#rerank-go")
         expect(page.locator(".toast-body")).to_contain_text("still loading")
+        expect(page.locator(".toast-body")).to_contain_text("模型仍在加载")
         seen.picture("rerank-loading")
         gate.set()
         page.wait_for_selector("#q-ready .q-pill[data-state=ready]")
