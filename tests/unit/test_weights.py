@@ -35,20 +35,22 @@ def test_a_missing_library_becomes_the_command_that_brings_it() -> None:
         import_module("nosuch.part")
 
 
+SEEN = threading.Event()
+GO_ON = threading.Event()
+
+
 def test_two_engines_import_a_library_that_puts_another_in_its_place(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As transformers does; two services load at once when the portal starts."""
     (tmp_path / "replaced.py").write_text(
-        "import sys, threading, types\n"
-        "threading.imports.set()\n"
-        "threading.go_on.wait(30)\n"
+        "import sys, types\n"
+        f"from {__name__} import GO_ON, SEEN\n"
+        "SEEN.set()\n"
+        "GO_ON.wait(30)\n"
         "sys.modules[__name__] = types.SimpleNamespace(part=1)\n"
     )
     monkeypatch.syspath_prepend(str(tmp_path))
-    imports, go_on = threading.Event(), threading.Event()
-    monkeypatch.setattr(threading, "imports", imports, raising=False)
-    monkeypatch.setattr(threading, "go_on", go_on, raising=False)
 
     def part() -> int:
         with weights.libraries():
@@ -57,8 +59,7 @@ def test_two_engines_import_a_library_that_puts_another_in_its_place(
 
     with ThreadPoolExecutor(2) as threads:
         first = threads.submit(part)
-        assert imports.wait(30)
+        assert SEEN.wait(30)
         second = threads.submit(part)
-        assert not second.done()
-        threading.Timer(0.3, go_on.set).start()  # the second has long asked by then
+        threading.Timer(0.3, GO_ON.set).start()  # the second has long asked by then
         assert (first.result(30), second.result(30)) == (1, 1)
