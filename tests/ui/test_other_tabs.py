@@ -116,7 +116,9 @@ def test_pictures_of_ones_own_are_ranked(visit: Opener) -> None:
 def test_a_picture_as_query_is_off_and_says_who_takes_one(visit: Opener) -> None:
     page = opened(visit, "rerank").page
     page.locator("#tab-rerank button.label-wrap", has_text="Options").click()
-    expect(page.locator("#rerank-query-picture-note")).to_contain_text("Lychee-Rerank-MM can take one")
+    expect(page.locator("#rerank-query-picture-note")).to_contain_text(
+        "Lychee-Rerank-MM can take one"
+    )
     assert page.locator("#rerank-query-picture input[type=file]").count() == 0
 
 
