@@ -20,7 +20,7 @@ from backends.portal import Portal
 from ui import shell
 from ui.admin import page as admin
 from ui.tabs import TABS
-from ui.texts import I18N, label
+from ui.texts import label, translations
 from ui.theme import CSS, first_paint, theme
 
 PREVIEWS = re.compile(rb'<meta\s+(?:property="og:|name="twitter:)[^>]*>\s*')
@@ -72,7 +72,7 @@ def _mount(app: FastAPI, blocks: gr.Blocks, path: str, portal: Portal, **given: 
         mcp_server=False,
         theme=theme(),
         css=CSS,
-        i18n=I18N,
+        i18n=translations(admin=path == "/admin"),
         app_kwargs={"middleware": [Middleware(FirstPaint, head=first_paint())]},
         **given,
     )

@@ -16,14 +16,17 @@ from backends.engines.weights import is_on_disk
 from backends.families import Family
 from backends.serving import Progress, Status
 from ui.draw import Tone, bar, chip
-from ui.texts import both, say
+from ui.texts import both, say, territory
 
 
 def shelf(family: Family, status: Status, group: settings.Models) -> str:
-    """A line for each model, which opens to its terms."""
+    """A fold with a line for each model, which opens to its terms; open while one is on its way."""
     lines = "".join(_line(model, status, group) for model in family.models.values())
-    loads = ' data-loads="1"' if status.loading else ""
-    return f'<ul class="q-shelf"{loads}>{lines}</ul>'
+    loads, is_open = (' data-loads="1"', " open") if status.loading else ("", "")
+    return (
+        f'<details class="q-others"{is_open}><summary>{say("shelf.all", count=len(family.models))}'
+        f'</summary><ul class="q-shelf"{loads}>{lines}</ul></details>'
+    )
 
 
 def _line(model: Model, status: Status, group: settings.Models) -> str:
@@ -71,8 +74,7 @@ def terms(model: Model, key: str, group: settings.Models) -> str:
 
 def _terms(model: Model, key: str, group: settings.Models) -> Iterator[tuple[str, str]]:
     yield "admin.licence", escape(model.licence)
-    everywhere = model.territory == "worldwide"
-    yield "admin.territory", say("shelf.worldwide") if everywhere else escape(model.territory)
+    yield "admin.territory", both(*territory(model.territory))
     yield "shelf.notice", escape(model.notice)
     yield "shelf.memory", memory(model)
     yield "shelf.how", _how(model, key, group)

@@ -8,10 +8,12 @@ leave Python without knowing the reader ("Enter a query / 请输入查询").
 A value put into a sentence is escaped by `say`, and only by `say`.
 """
 
+from collections.abc import Sequence
 from html import escape
 from typing import Any
 
 import gradio as gr
+from gradio.i18n import I18nData
 
 from backends.engines.translate.languages import LANGUAGES
 from backends.errors import BadInput
@@ -184,7 +186,7 @@ TEXTS: dict[str, tuple[str, str]] = {
         "每 100 次回答“{label}”，实际为“是”{yes} 次、“可能”{maybe} 次、“否”{no} 次。",
     ),
     "entailment.own": (
-        "Yes {yes} %, Maybe {maybe} %, No {no} %",
+        "Yes {yes}%, Maybe {maybe}%, No {no}%",
         "是 {yes}%，可能 {maybe}%，否 {no}%",
     ),
     "entailment.code_picture": (
@@ -296,13 +298,15 @@ TEXTS: dict[str, tuple[str, str]] = {
     # the loaded model
     "model.runs_on": ("{model} on {device}", "{model}，运行于 {device}"),
     "model.terms": (
-        "Translated by a machine: {model}, under the {licence}; {territory}.",
-        "机器翻译：{model}，依据 {licence}；适用地区：{territory}。",
+        "Translated by a machine: {model}, under the {licence}; {territory}. Its authors do not "
+        "endorse this service.",
+        "机器翻译：{model}，依据 {licence}；适用地区：{territory}。模型作者不为本服务背书。",
     ),
     "model.provider": (
         "This service is provided by {provider}, not by the model's authors.",
         "本服务由 {provider} 提供，而非模型作者。",
     ),
+    "model.more_terms": ("More terms", "更多条款"),
     "model.none": ("No model is loaded.", "当前没有已加载的模型。"),
     "model.gone": (
         "Nobody serves this tab now: its service runs elsewhere. It is looked for again every "
@@ -310,8 +314,10 @@ TEXTS: dict[str, tuple[str, str]] = {
         "此标签页目前无法使用：它的服务在别处运行，现在不可用。系统每隔几秒会重试，恢复后即可使用；"
         "其他标签页不受影响。",
     ),
+    "model.off": ("Off until a model serves this tab.", "需等待此标签页有模型提供服务。"),
     "model.still_loading": ("One is on its way.", "正在加载。"),
     # where the models of a family stand
+    "shelf.all": ("Models and their terms ({count})", "模型与许可条款（{count}）"),
     "shelf.loaded": ("Loaded", "已加载"),
     "shelf.loading": ("Loading", "加载中"),
     "shelf.embedded": ("Comes with the portal", "内置"),
@@ -322,6 +328,10 @@ TEXTS: dict[str, tuple[str, str]] = {
     "shelf.files": ("Needs files", "需要文件"),
     "shelf.unknown": ("Not in this version", "此版本尚不支持"),
     "shelf.worldwide": ("worldwide", "全球"),
+    "shelf.not_eu_uk_kr": (
+        "not in the European Union, the United Kingdom or South Korea",
+        "不含欧盟、英国和韩国",
+    ),
     "shelf.notice": ("Notice", "声明"),
     "shelf.memory": ("Memory for the weights", "权重所需内存"),
     "shelf.sizes": (
@@ -344,11 +354,11 @@ TEXTS: dict[str, tuple[str, str]] = {
     "shelf.reading": ("Reading the weights", "正在读取权重"),
     "shelf.trying": ("Trying it out", "正在试运行"),
     "model.lacks.instruction": (
-        "{model} does not follow instructions. {others} does.",
+        "{model} does not follow instructions; {others} can.",
         "{model} 不支持指令，{others} 支持。",
     ),
     "model.lacks.premise": (
-        "{model} goes by the picture alone. {others} uses a premise.",
+        "{model} goes by the picture alone; {others} can use a premise.",
         "{model} 只依据图片判断，{others} 支持前提。",
     ),
     "model.nobody.premise": (
@@ -356,7 +366,7 @@ TEXTS: dict[str, tuple[str, str]] = {
         "{model} 只依据图片判断，此处其他模型也是如此。",
     ),
     "model.lacks.picture_query": (
-        "{model} takes no picture as a query. {others} does.",
+        "{model} takes no picture as a query; {others} can take one.",
         "{model} 不支持以图片作为查询，{others} 支持。",
     ),
     "model.nobody.picture_query": (
@@ -364,7 +374,7 @@ TEXTS: dict[str, tuple[str, str]] = {
         "{model} 不支持以图片作为查询，此处其他模型也不支持。",
     ),
     "model.lacks.picture_documents": (
-        "{model} reads texts only. {others} reads pictures.",
+        "{model} reads texts only; {others} can read pictures.",
         "{model} 只读取文本，{others} 可读取图片。",
     ),
     "model.nobody.picture_documents": (
@@ -692,18 +702,21 @@ def _read(key: str, values: dict[str, Any]) -> tuple[str, str]:
     return english, chinese
 
 
-I18N = gr.I18n(
-    # Namespaced: Gradio also translates any plain value that happens to equal a key.
-    en={f"q.{key}": english for key, (english, _) in TEXTS.items()},
-    **{"zh-CN": {f"q.{key}": chinese for key, (_, chinese) in TEXTS.items()}},
-)
+def translations(*, admin: bool) -> gr.I18n:
+    """
+    Every sentence for the browser, for Gradio's own components; Admin's for Admin's page alone.
+    Namespaced: Gradio also translates any plain value that happens to equal a key.
+    """
+    told = {key: both for key, both in TEXTS.items() if admin or not key.startswith("admin.")}
+    english, chinese = ({f"q.{key}": both[at] for key, both in told.items()} for at in (0, 1))
+    return gr.I18n(en=english, **{"zh-CN": chinese})
 
 
 def label(key: str) -> Any:
     """For a label, placeholder or button of Gradio's; translated in the browser, no values."""
     if key not in TEXTS:
         raise KeyError(key)
-    return I18N(f"q.{key}")
+    return I18nData(f"q.{key}")
 
 
 def both(english: str, chinese: str) -> str:
@@ -722,6 +735,20 @@ def say(key: str, **values: Any) -> str:
 def plain(key: str, **values: Any) -> str:
     """Both languages in one plain line, for where neither HTML nor the reader is known."""
     return beside(*_read(key, values))
+
+
+def listed(names: Sequence[str], english: str, chinese: str) -> tuple[str, str]:
+    """Names in a sentence, "a, b or c" and "a、b 或 c", with the last word of each language."""
+    *most, last = names
+    if not most:
+        return last, last
+    return f"{', '.join(most)} {english} {last}", f"{'、'.join(most)} {chinese} {last}"
+
+
+def territory(where: str) -> tuple[str, str]:
+    """A model's territory in both languages; as it is where nobody has translated it."""
+    known = (TEXTS[key] for key in ("shelf.worldwide", "shelf.not_eu_uk_kr"))
+    return next((pair for pair in known if pair[0] == where), (where, where))
 
 
 def beside(english: str, chinese: str) -> str:

@@ -8,6 +8,7 @@ looks. Nothing here needs a model library: a file of weights says in its head wh
 
 import json
 import struct
+import threading
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,6 +19,8 @@ from backends import settings
 from backends.engines import Model
 from backends.engines.hub import amount
 from backends.errors import ModelLoadError, OutOfMemory
+
+_ONE = threading.RLock()
 
 
 def find(source: str, files: Iterable[str], group: settings.Models) -> Path:
@@ -166,9 +169,14 @@ def _read(path: Path) -> Any:
 
 @contextmanager
 def libraries() -> Iterator[None]:
-    """Around the import of an engine: a missing library becomes the command that brings it."""
+    """
+    Around an engine's import and load: a missing library becomes the command that brings it. One
+    at a time in a process, for what transformers changes meanwhile is everybody's: its own module,
+    which another replaces; how weights are tied; the number type that torch takes by itself.
+    """
     try:
-        yield
+        with _ONE:
+            yield
     except ModuleNotFoundError as error:
         raise ModelLoadError(
             f"the library {(error.name or str(error)).partition('.')[0]} is missing; "

@@ -241,7 +241,11 @@ class LocalService:
     def _not_loaded(self) -> ModelLoadError:
         if self._state is State.FAILED:
             return ModelLoadError(self._reason)
-        return ModelLoadError(f"The {self.name} model is still loading.", retry_after=2)
+        return ModelLoadError(
+            f"The {self.name} model is still loading.",
+            zh="模型仍在加载，请稍后重试。",
+            retry_after=2,
+        )
 
     def _count_swap(self, outcome: str) -> None:
         self._instruments.swaps.labels(self.name, outcome).inc()

@@ -15,6 +15,7 @@ from app import build_service
 from backends.engines.picture import Picture
 from backends.engines.rerank import MODELS, Pair
 from backends.errors import BadInput, ModelLoadError, Overloaded, TimedOut, Unavailable
+from backends.families import FAMILIES, configured
 from backends.settings import Batching, Rerank, Settings
 from tests import running
 from tests.scoring_server import ScoringServer, respond, score, scores, scoring_server
@@ -184,6 +185,12 @@ def test_without_an_address_it_is_not_loaded() -> None:
     assert load is not None
     with pytest.raises(ModelLoadError, match="QUARTET_RERANK__UPSTREAM names no server"):
         load(Settings())
+
+
+def test_it_is_offered_only_where_a_server_is_named() -> None:
+    assert "upstream" not in configured(FAMILIES, Settings())["rerank"].models
+    named = Settings(rerank=Rerank(upstream="http://vllm:8000"))
+    assert "upstream" in configured(FAMILIES, named)["rerank"].models
 
 
 @contextmanager

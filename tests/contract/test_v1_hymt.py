@@ -93,6 +93,8 @@ def test_a_stream_adds_up_to_the_whole_and_has_no_empty_part(client: httpx.Clien
     assert len(events) > 10
     assert all(event["delta"] for event in events)
     assert "".join(event["delta"] for event in events) == whole["translations"][0]["text"]
+    served = whole.pop("served_by")
+    assert (served["model"], served["revision"]) == ("hy-mt1.5-1.8b", 0)
     assert whole == client.post("/v1/translate", json=body()).json()
 
 

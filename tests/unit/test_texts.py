@@ -10,7 +10,7 @@ import pytest
 from backends.errors import BadInput
 from backends.families import FAMILIES
 from ui import shell, texts
-from ui.texts import I18N, TEXTS, both, label, plain, refusal, say
+from ui.texts import TEXTS, both, label, listed, plain, refusal, say, territory, translations
 
 UI = Path(texts.__file__).parent
 CHINESE = re.compile("[\u4e00-\u9fff]")
@@ -18,6 +18,18 @@ CHINESE = re.compile("[\u4e00-\u9fff]")
 
 def places(sentence: str) -> set[str | None]:
     return {name for _, name, _, _ in string.Formatter().parse(sentence) if name is not None}
+
+
+def test_names_are_listed_as_each_language_lists_them() -> None:
+    assert listed(["a"], "or", "或") == ("a", "a")
+    assert listed(["a", "b", "c"], "or", "或") == ("a, b or c", "a、b 或 c")
+
+
+def test_every_models_territory_is_said_in_both_languages() -> None:
+    places = {model.territory for each in FAMILIES.values() for model in each.models.values()}
+    assert len(places) > 1
+    assert [each for each in places if territory(each)[0] == territory(each)[1]] == []
+    assert territory("the Moon") == ("the Moon", "the Moon")
 
 
 @pytest.mark.parametrize("key", TEXTS)
@@ -45,9 +57,15 @@ def test_every_key_that_the_pages_name_exists_and_none_is_idle() -> None:
 
 
 def test_a_key_for_gradio_has_a_prefix_so_that_no_value_is_translated_by_chance() -> None:
-    assert set(I18N.translations) == {"en", "zh-CN"}
-    for table in I18N.translations.values():
+    told = translations(admin=True).translations
+    assert set(told) == {"en", "zh-CN"}
+    for table in told.values():
         assert set(table) == {f"q.{key}" for key in TEXTS}
+
+
+def test_the_public_page_carries_no_sentence_of_admin() -> None:
+    for table in translations(admin=False).translations.values():
+        assert set(table) == {f"q.{key}" for key in TEXTS if not key.startswith("admin.")}
 
 
 def test_a_label_nobody_wrote_is_refused() -> None:

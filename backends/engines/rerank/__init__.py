@@ -111,7 +111,8 @@ def load_lychee(settings: Settings) -> Engine[Pair, Relevance]:
     folder = weights.find("vec-ai/lychee-rerank-mm", _LYCHEE_FILES, settings.models)
     with weights.libraries():
         from backends.engines.rerank.qwen_vl import load
-    return load(folder, settings.models)
+
+        return load(folder, settings.models)
 
 
 def load_bge(settings: Settings) -> Engine[Pair, Relevance]:
@@ -126,7 +127,8 @@ def _load_cross_encoder(name: str, settings: Settings) -> Engine[Pair, Relevance
     folder = weights.find(MODELS[name].source, _CHECKPOINT, settings.models)
     with weights.libraries():
         from backends.engines.rerank.cross_encoder import load
-    return load(folder, settings.models, name)
+
+        return load(folder, settings.models, name)
 
 
 def load_upstream(settings: Settings) -> Engine[Pair, Relevance]:
@@ -135,6 +137,11 @@ def load_upstream(settings: Settings) -> Engine[Pair, Relevance]:
     from backends.engines.rerank.upstream import Upstream
 
     return Upstream(settings.rerank)
+
+
+def configure_upstream(model: Model, settings: Settings) -> Model | None:
+    """The row, once a server is named: a model that nobody can load is not offered."""
+    return model if settings.rerank.upstream else None
 
 
 MODELS: dict[str, Model] = {
@@ -248,10 +255,11 @@ MODELS: dict[str, Model] = {
             name="upstream",
             title="vLLM",
             load=load_upstream,
+            configure=configure_upstream,
             licence="of the model that runs there",
             about=(
-                "A model server elsewhere, once its address is set",
-                "外部模型服务，需先设置其地址",
+                "A model server elsewhere",
+                "外部模型服务",
             ),
             limits=(
                 "Whatever runs on the server that QUARTET_RERANK__UPSTREAM names. Texts only.",

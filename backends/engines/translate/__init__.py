@@ -126,7 +126,8 @@ def load_hymt(name: str, settings: Settings) -> Engine[Passage, Translation]:
     folder = weights.find(model.source, _HYMT_FILES, settings.models)
     with weights.libraries():
         from backends.engines.translate.hunyuan import load
-    return load(model, HYMT2 if name.startswith("hy-mt2") else HYMT15, folder, settings)
+
+        return load(model, HYMT2 if name.startswith("hy-mt2") else HYMT15, folder, settings)
 
 
 def load_upstream(settings: Settings) -> Engine[Passage, Translation]:
