@@ -88,6 +88,11 @@ def choose(page: Page, name: str) -> None:
     expect(page.locator("#swap-model label.selected")).to_have_text(name)
 
 
+def choose_service(page: Page, name: str) -> None:
+    page.locator("#swap-service").get_by_role("radio", name=name, exact=True).check()
+    expect(page.locator("#swap-service label.selected")).to_have_text(name)
+
+
 def review(page: Page, name: str) -> None:
     choose(page, name)
     page.click("#swap-review")
@@ -409,8 +414,7 @@ def test_each_of_several_services_is_swapped_on_its_own(
         seen = visit(f"/admin/?token={served.token}", at=served.url)
         page = shown(seen.page)
         review(page, "words")
-        page.locator("#swap-service input").fill("translate")
-        page.keyboard.press("Enter")
+        choose_service(page, "translate")
         expect(page.locator("#swap-panel")).to_be_hidden()
         swap(page, "words")
         said(page).to_contain_text("translate now runs words, revision 1.")

@@ -31,7 +31,7 @@ LONGEST_REASON = 200  # the audit cuts there
 class Card:
     """The components. `plan` and `seen` are what this page's person last saw."""
 
-    service: gr.Dropdown
+    service: gr.Radio
     model: gr.Radio
     about: gr.HTML
     lack: gr.HTML
@@ -76,7 +76,7 @@ def build(portal: Portal, snapshot: Snapshot, page: Page) -> tuple[Card, list[An
 def _components(portal: Portal) -> Card:
     names = list(portal.services)
     html(heading(say("admin.swap"), say("admin.swap_small")))
-    service = gr.Dropdown(
+    service = gr.Radio(
         names, value=names[0], label=label("admin.service"), visible=len(names) > 1,
         elem_id="swap-service",
     )  # fmt: skip
