@@ -110,7 +110,9 @@ def test_a_senseless_request_is_refused_without_a_trace(
 
 
 def test_a_good_request_is_answered_to_a_program_too(client: httpx.Client) -> None:
-    answer = ask(client, events(client, "rerank-result")[0], ["q", None, "a\nb", None, "", 10, 0])
+    answer = ask(
+        client, events(client, "rerank-result")[0], ["q", None, "a\nb", None, "", 10, 0, None]
+    )
     assert "2 of 2 documents" in answer
 
 

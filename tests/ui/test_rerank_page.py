@@ -42,7 +42,9 @@ def titles(page: Page) -> list[str]:
 
 
 def fold(page: Page, name: str) -> None:
+    """Its parts are put in when it first opens; what is typed before they all stand is lost."""
     page.locator("button.label-wrap", has_text=name).click()
+    page.wait_for_timeout(500)
 
 
 # ---- what one sees
