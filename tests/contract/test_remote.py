@@ -7,6 +7,7 @@ import logging
 import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,7 @@ from backends.ops.cluster import Ref
 from backends.ops.local import CONTEXT, LocalCluster
 from backends.routes.dialects import DIALECTS
 from backends.routes.dialects.dialect import Dialect
-from backends.serving import Answer
+from backends.serving import Answer, State
 from backends.serving.record import ModelRecord, Records
 from backends.serving.wire.exact import MEDIA_TYPE
 from backends.settings import Batching, Internal, Limits, Models, Remote, Settings
@@ -546,6 +547,17 @@ async def test_admin_sees_every_pod_with_its_model(tmp_path: Path, free_port: in
     assert [(pod.model, pod.revision) for pod in after.pods[:2]] == [("two", 1)] * 2
     assert after.record.model == "two"
     assert moved.record == ModelRecord(5, "one")
+
+
+async def test_while_one_pod_leaves_and_the_other_loads_requests_are_not_refused_unasked() -> None:
+    """The other may be ready by now: only asking tells."""
+    async with asking("http://127.0.0.1:1", "http://127.0.0.1:2") as service:
+        leaves, loads = service._pods._pods
+        ready = replace(loads.status, model="exact", state=State.READY)
+        leaves._hear(replace(ready, state=State.FAILED, reason="It is leaving."))
+        loads._hear(replace(loads.status, model="", state=State.LOADING))
+        status = service._pods.status()
+    assert (status.state, status.model) == (State.LOADING, "exact")
 
 
 def test_scores_of_the_stub_are_scores() -> None:

@@ -98,12 +98,22 @@ class Pods:
         await asyncio.gather(*(pod.look_unless(FRESH) for pod in self._pods if pod.is_alive))
 
     def status(self) -> Status:
-        """The best of them, with what waits at all of them, and each as `pods`."""
+        """
+        The best of them, with what waits at all of them, and each as `pods`. While one leaves and
+        the other is heard of as loading, the model is the one that is known: a request must not
+        be refused for what may be over by now.
+        """
         each = tuple(pod.status for pod in self._pods)
         best = max(each, key=lambda s: (s.is_ready, s.state is State.LOADING, s.revision))
+        knows = best if best.model else next((s for s in each if s.model), best)
         loads = next((status for status in each if status.loading), best)
         return replace(
             best,
+            model=knows.model,
+            revision=knows.revision,
+            capabilities=knows.capabilities,
+            embedded=knows.embedded,
+            device=knows.device,
             loading=loads.loading,
             progress=loads.progress,
             waiting=sum(status.waiting for status in each),
