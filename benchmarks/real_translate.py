@@ -133,14 +133,15 @@ def main() -> None:
     read.add_argument("--passages", type=int, default=16 if on_gpu else 4)
     read.add_argument("--tokens", type=int, default=128 if on_gpu else 16)
     read.add_argument("--rounds", type=int, default=5)
+    read.add_argument("--dtype", default="bfloat16" if on_gpu else "float32")
     asked = read.parse_args()
-    device, dtype = ("cuda", torch.bfloat16) if on_gpu else ("cpu", torch.float32)
+    device, dtype = ("cuda" if on_gpu else "cpu"), getattr(torch, asked.dtype)
     passages = [Passage(SENTENCE * (1 + n % 4), "en", "fr") for n in range(asked.passages)]
     with tempfile.TemporaryDirectory() as folder:
         layers = {**GEOMETRY, "num_hidden_layers": asked.layers}
         at = hymt.build(Path(folder) / ROW.source, "1.8B", **layers)
         assert ROW.load is not None
-        engine: Any = ROW.load(Settings(models=Models(folder=Path(folder), device=device)))
+        engine: Any = ROW.load(Settings(models=Models(folder=Path(folder), device=device, dtype=asked.dtype)))
         engine.book = replace(engine.book, most=asked.tokens)
         plain = Plain(at, device, dtype, asked.tokens)
     print(
