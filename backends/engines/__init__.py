@@ -89,6 +89,7 @@ class Model:
     limits: tuple[str, str] = ("", "")
     source: str = ""
     territory: str = "worldwide"
+    territory_zh: str = "全球"
     notice: str = ""
     files: tuple[str, ...] = ()
     hubs: tuple[tuple[str, str], ...] = ()  # (hub, repository)

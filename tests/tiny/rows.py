@@ -51,7 +51,9 @@ def _inswapper(folder: Path) -> None:
     from tests.tiny import onnx_faces
 
     sample = fusion.sample()[0]
-    faces = [(picture, face_of(picture)) for picture in (sample.source.array(), sample.target.array())]
+    faces = [
+        (picture, face_of(picture)) for picture in (sample.source.array(), sample.target.array())
+    ]
     onnx_faces.build(
         folder, [onnx_faces.Planted(picture, face.box, face.five) for picture, face in faces]
     )

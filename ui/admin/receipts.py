@@ -12,7 +12,7 @@ from backends.ops.cluster import Workload
 from backends.ops.swap import Plan, Receipt
 from ui.draw import chip, note
 from ui.shelf import memory, place
-from ui.texts import both, say, territory
+from ui.texts import both, say
 
 
 def about(family: Family, chosen: str | None, runs: str, group: settings.Models) -> str:
@@ -35,7 +35,7 @@ def _facts(model: Model, is_running: bool, group: settings.Models) -> str:
         ("admin.runs_on", escape(model.device)),
         (
             "admin.territory",
-            "" if model.territory == "worldwide" else both(*territory(model.territory)),
+            "" if model.territory == "worldwide" else both(model.territory, model.territory_zh),
         ),
         ("shelf.notice", escape(model.notice if model.files else "")),
         ("shelf.memory", memory(model)),
@@ -108,7 +108,8 @@ def receipt(ended: Receipt) -> str:
         "asked": ended.asked,
     }
     if ended.undone:
-        story = f"{say('admin.was_undone', **values)} {escape(ended.undone)}"
+        why = both(ended.undone, ended.undone_zh or ended.undone)
+        story = f"{say('admin.was_undone', **values)} {why}"
         return _focusable(note("bad", f"{story}<br>{figures}"))
     return _focusable(note("ok", f"<b>{say('admin.swapped', **values)}</b><br>{figures}"))
 

@@ -11,7 +11,7 @@ from backends.families import Family
 from backends.serving import State, Status
 from ui.draw import chip, note
 from ui.shelf import shelf
-from ui.texts import both, listed, say, territory
+from ui.texts import both, listed, say
 
 
 def draw_model(status: Status, family: Family, group: settings.Models) -> str:
@@ -43,7 +43,7 @@ def terms(family: Family, name: str, provider: str) -> str:
     facts: dict[str, Any] = {
         "model": model.title,
         "licence": model.licence,
-        "territory": territory(model.territory),
+        "territory": (model.territory, model.territory_zh),
     }
     who = say("model.provider", provider=provider) if provider else ""
     more = (
@@ -72,9 +72,12 @@ def draw_lack(capability: str, status: Status, family: Family) -> str:
 
 def _nothing_loaded(status: Status) -> str:
     if _is_gone(status):
-        return f"{say('model.gone')} {_english(status.reason)}"
-    reason = _english(status.reason) if status.reason else say("model.still_loading")
-    return f"{say('model.none')} {reason}"
+        return f"{say('model.gone')} {_why(status)}"
+    return f"{say('model.none')} {_why(status) if status.reason else say('model.still_loading')}"
+
+
+def _why(status: Status) -> str:
+    return both(status.reason, status.reason_zh) if status.reason_zh else _english(status.reason)
 
 
 def _english(reason: str) -> str:

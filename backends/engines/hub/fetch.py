@@ -73,7 +73,7 @@ def fetch(asked: Request, tell: Callable[[int, int], None]) -> None:
                 _fetch_all(asked, folder, part, reporter)
         shutil.rmtree(part, ignore_errors=True)
     except OSError as error:
-        raise Failed(_storage(error, folder.parent)) from error
+        raise _storage(error, folder.parent) from error
 
 
 def _fetch_all(asked: Request, folder: Path, part: Path, reporter: Reporter) -> None:
@@ -98,7 +98,10 @@ def choose(found: Sequence[Wanted], asked: Request) -> list[Wanted]:
     """The files that the patterns ask for, with the hashes that they must have. Raises Failed."""
     lacking = [p for p in asked.patterns if not any(_matches(f.path, p) for f in found)]
     if lacking:
-        raise Failed(f"{asked.repo} on {asked.title} has no {', '.join(lacking)}")
+        raise Failed(
+            f"{asked.repo} on {asked.title} has no {', '.join(lacking)}",
+            f"{asked.title} 上的 {asked.repo} 没有 {'、'.join(lacking)}",
+        )
     patterns = (*asked.patterns, *ALONG)
     chosen = [f for f in found if any(_matches(f.path, p) for p in patterns)]
     for file in chosen:
@@ -106,7 +109,9 @@ def choose(found: Sequence[Wanted], asked: Request) -> list[Wanted]:
         if pin and len(file.digest) == len(pin) and file.digest != pin:
             raise Failed(
                 f"{file.path} on {asked.title} is not the file that this version knows: its "
-                f"sha256 there is {file.digest[:12]}…, not {pin[:12]}…"
+                f"sha256 there is {file.digest[:12]}…, not {pin[:12]}…",
+                f"{asked.title} 上的 {file.path} 不是本版本所知的文件：其 sha256 为 "
+                f"{file.digest[:12]}…，而不是 {pin[:12]}…",
             )
     return [Wanted(f.path, f.size, asked.pins.get(f.path, "") or f.digest) for f in chosen]
 
@@ -124,9 +129,10 @@ def _check_space(part: Path, total: int) -> None:
     begun = sum(path.stat().st_size for path in part.rglob("*") if path.is_file())
     free = shutil.disk_usage(part).free
     if total - begun > free:
+        left = amount(total - begun)
         raise Failed(
-            f"{amount(total - begun)} must still be fetched, and the disk of {part.parent} has "
-            f"{amount(free)} free"
+            f"{left} must still be fetched, and the disk of {part.parent} has {amount(free)} free",
+            f"还需下载 {left}，而 {part.parent} 所在磁盘仅剩 {amount(free)}",
         )
 
 
@@ -141,13 +147,15 @@ def _check_digest(path: Path, wanted: Wanted, asked: Request) -> None:
             digest.update(block)
     if digest.hexdigest() != wanted.digest:
         path.unlink()
-        raise Failed(damaged(wanted, asked))
+        raise damaged(wanted, asked)
 
 
-def _storage(error: OSError, folder: Path) -> str:
+def _storage(error: OSError, folder: Path) -> Failed:
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return (
+        return Failed(
             f"the disk of {folder} is full; make room and load it again to go on from what was "
-            "fetched"
+            "fetched",
+            f"{folder} 所在磁盘已满；请腾出空间后重新加载，将从已下载处继续",
         )
-    return f"{folder} cannot be written to: {error.strerror or error}"
+    why = error.strerror or str(error)
+    return Failed(f"{folder} cannot be written to: {why}", f"无法写入 {folder}：{why}")

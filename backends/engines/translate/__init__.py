@@ -154,6 +154,7 @@ _HYMT_ABOUT = (
 )
 _TENCENT = "Tencent HY Community License"
 _TENCENT_TERRITORY = "not in the European Union, the United Kingdom or South Korea"
+_TENCENT_TERRITORY_ZH = "不含欧盟、英国和韩国"
 _TENCENT_NOTICE = (
     "Its outputs may not be used in those territories either, nor to improve other models; a "
     "service must name its provider, say that Tencent does not endorse it, and mark what it "
@@ -197,6 +198,7 @@ def _hymt(version: str, size: str, *, style: bool) -> Model:
         architecture="HunYuanDenseV1ForCausalLM",
         about=_HYMT_ABOUT,
         territory="worldwide" if version == "2" else _TENCENT_TERRITORY,
+        territory_zh="全球" if version == "2" else _TENCENT_TERRITORY_ZH,
         notice="" if version == "2" else _TENCENT_NOTICE,
         device="GPU",
         capabilities=Capabilities(
