@@ -138,8 +138,9 @@ def needed(folder: Path, dtype: str, *, on_gpu: bool) -> int:
 
 def check_memory(model: Model, group: settings.Models, free: Mapping[str, int]) -> None:
     """
-    Refuse what cannot fit, before it makes the system kill us. `free` is bytes by device; of
-    several GPUs the largest counts, because NVML's order need not be CUDA's.
+    Refuse what cannot fit, before it makes the system kill us. The weights alone are counted: what
+    a batch takes besides depends on what is asked. `free` is bytes by device; of several GPUs the
+    largest counts, because NVML's order need not be CUDA's.
     """
     on_cards = [size for name, size in free.items() if name.startswith("cuda")]
     on_gpu = bool(on_cards) and group.device != "cpu"
@@ -148,8 +149,8 @@ def check_memory(model: Model, group: settings.Models, free: Mapping[str, int]) 
     if room is not None and need > room:
         where, where_zh = ("the GPU", "GPU") if on_gpu else ("this machine", "本机")
         raise ModelLoadError(
-            f"its weights need {amount(need)} of memory, and {where} has {amount(room)} free",
-            zh=f"其权重需要 {amount(need)} 内存，而{where_zh}仅剩 {amount(room)}",
+            f"its weights alone need {amount(need)} of memory, and {where} has {amount(room)} free",
+            zh=f"仅其权重就需要 {amount(need)} 内存，而{where_zh}仅剩 {amount(room)}",
         )
 
 

@@ -79,7 +79,7 @@ def fetch(asked: Request, tell: Callable[[int, int], None]) -> None:
 def _fetch_all(asked: Request, folder: Path, part: Path, reporter: Reporter) -> None:
     hub: Hub = HUBS[asked.hub](asked)
     wanted = choose(list_files(hub, asked), asked)
-    missing = [file for file in wanted if not _is_there(folder / file.path, file.size)]
+    missing = [file for file in wanted if not _is_whole(folder / file.path, file)]
     reporter.total = sum(file.size for file in missing)
     _check_space(part, reporter.total)
     for file in missing:
@@ -87,7 +87,9 @@ def _fetch_all(asked: Request, folder: Path, part: Path, reporter: Reporter) -> 
             reporter.advance(file.size)
         else:
             fetch_file(hub, asked, file, part, reporter.advance)
-        _check_digest(part / file.path, file, asked)
+        if not _is_whole(part / file.path, file):
+            (part / file.path).unlink()  # so that the next request begins it anew
+            raise damaged(file, asked)
     for file in missing:
         whole = folder / file.path
         whole.parent.mkdir(parents=True, exist_ok=True)
@@ -136,18 +138,16 @@ def _check_space(part: Path, total: int) -> None:
         )
 
 
-def _check_digest(path: Path, wanted: Wanted, asked: Request) -> None:
-    """What does not fit is deleted, so that the next request begins that file anew."""
-    if not wanted.digest:
-        return
+def _is_whole(path: Path, wanted: Wanted) -> bool:
+    """There, and with the hash that it must have; so is what somebody put there by hand."""
+    if not _is_there(path, wanted.size):
+        return False
     is_git = len(wanted.digest) == 40
     digest = hashlib.sha1(b"blob %d\0" % wanted.size) if is_git else hashlib.sha256()
     with path.open("rb") as file:
         while block := file.read(BLOCK):
             digest.update(block)
-    if digest.hexdigest() != wanted.digest:
-        path.unlink()
-        raise damaged(wanted, asked)
+    return wanted.digest in ("", digest.hexdigest())
 
 
 def _storage(error: OSError, folder: Path) -> Failed:

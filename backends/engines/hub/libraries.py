@@ -108,13 +108,20 @@ def _patient() -> Any:
     Hugging Face's own client, whose waits end: by itself it waits for a list of files for ever,
     and sleeps as long as a 429 says, five times over.
     """
-    from huggingface_hub import constants
     from huggingface_hub.utils._http import default_client_factory
 
     client = default_client_factory()
-    client.timeout = constants.HF_HUB_DOWNLOAD_TIMEOUT
-    client.event_hooks = {**client.event_hooks, "response": [_refuse_a_long_wait]}
+    asking = [*client.event_hooks["request"], _wait_no_longer]
+    client.event_hooks = {"request": asking, "response": [_refuse_a_long_wait]}
     return client
+
+
+def _wait_no_longer(request: Any) -> None:
+    """For the next bytes. The library itself asks for a list with no limit at all."""
+    from huggingface_hub.constants import HF_HUB_DOWNLOAD_TIMEOUT as SECONDS
+
+    waits = ("connect", "read", "write", "pool")
+    request.extensions["timeout"] = dict.fromkeys(waits, float(SECONDS))
 
 
 def _refuse_a_long_wait(response: Any) -> None:
