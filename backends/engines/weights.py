@@ -8,7 +8,9 @@ looks. Nothing here needs a model library: a file of weights says in its head wh
 
 import json
 import struct
+import sys
 import threading
+import traceback
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -224,3 +226,21 @@ def libraries() -> Iterator[None]:
             f"the library {name} is missing; `make models` installs it",
             zh=f"缺少库 {name}；可用 `make models` 安装",
         ) from error
+    except Exception as error:
+        _let_go(error)
+        raise
+
+
+def _let_go(error: BaseException) -> None:
+    """
+    What a load that failed had read already is given back at once, to the device too: its error
+    goes on, and keeps every frame that led to it.
+    """
+    cause: BaseException | None = error
+    while cause is not None:
+        traceback.clear_frames(cause.__traceback__)
+        cause = cause.__cause__ or cause.__context__
+    if "torch" in sys.modules:
+        from backends.engines.memory import give_back
+
+        give_back()
