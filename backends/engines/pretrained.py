@@ -15,8 +15,8 @@ from backends.errors import ModelLoadError
 
 def read_network(kind: Any, folder: Path, group: settings.Models, **more: Any) -> Any:
     """
-    `kind.from_pretrained`, on the device of the settings, for inference. Nothing is asked of a
-    network and no code of the checkpoint is run. Raises ModelLoadError naming what is missing or
+    `kind.from_pretrained`, on the device of the settings, for inference. No hub is asked and no
+    code of the checkpoint is run. Raises ModelLoadError naming what is missing or
     has another shape.
     """
     device = choose_device(group)
