@@ -16,8 +16,8 @@ from backends.errors import ModelLoadError
 def read_network(kind: Any, folder: Path, group: settings.Models, **more: Any) -> Any:
     """
     `kind.from_pretrained`, on the device of the settings, for inference. No hub is asked and no
-    code of the checkpoint is run. Raises ModelLoadError naming what is missing or
-    has another shape.
+    code of the checkpoint is run. Raises ModelLoadError naming what is missing or has another
+    shape.
     """
     device = choose_device(group)
     network, report = kind.from_pretrained(
