@@ -134,7 +134,9 @@ class _Row:
         """What the latest tokens add, once no character of it is in halves."""
         before = self._words.text(self._ids[self._start : self._told])
         whole = self._words.text(self._ids[self._start :])
-        if len(whole) <= len(before) or (whole.endswith("\ufffd") and not is_last):
+        if is_last:  # an answer that was cut off may end in half a character
+            whole = whole.rstrip("\ufffd")
+        if len(whole) <= len(before) or whole.endswith("\ufffd"):
             return ""
         self._start, self._told = self._told, len(self._ids)
         return whole[len(before) :]
