@@ -174,6 +174,14 @@ def lost_weight(at: Path) -> None:
     save_file(weights, at / "model.safetensors", metadata={"format": "pt"})
 
 
+def separate_words(at: Path) -> None:
+    change_config(at, tie_word_embeddings=False)
+
+
+def other_rope(at: Path) -> None:
+    change_config(at, rope_scaling={"type": "linear", "alpha": 1000.0, "factor": 1.0})
+
+
 def no_template(at: Path) -> None:
     (at / "chat_template.jinja").unlink()
 
@@ -194,6 +202,8 @@ WRONG = [
     (another_kind, "holds a llama model, not hunyuan_v1_dense"),
     (other_shape, r"the weights lack model.layers.0.self_attn.\w+.weight, "),
     (lost_weight, r"the weights lack model.layers.1.mlp.up_proj.weight \(1 in all\)"),
+    (separate_words, r"the weights lack lm_head.weight \(1 in all\)"),
+    (other_rope, r"RoPE frequencies are not those of its config\.json"),
     (no_template, "no fast tokenizer with a chat template"),
     (other_ending, "take the checkpoint's own chat_template.jinja"),
     (rewrites, "take the checkpoint's own chat_template.jinja"),
@@ -210,14 +220,42 @@ def test_a_checkpoint_that_is_wrong_in_silence_is_refused(
         load(BOTH[0], tmp_path)
 
 
-def test_rope_frequencies_that_are_not_the_configs_are_refused(folder: Path) -> None:
-    from backends.engines.translate.checkpoint import _check_frequencies
+def test_embeddings_that_are_tied_against_the_config_are_refused(tmp_path: Path) -> None:
+    """The config says that there is one matrix, and the weights hold two."""
+    change_config(hymt.build(tmp_path / MODELS[BOTH[1]].source, "7B"), tie_word_embeddings=True)
+    with pytest.raises(ModelLoadError, match=r"not tied as the checkpoint's config\.json says"):
+        load(BOTH[1], tmp_path)
 
-    network = load(BOTH[0], folder)._network
-    _check_frequencies(network)
+
+def test_rope_frequencies_that_are_not_the_configs_are_refused(folder: Path) -> None:
+    from backends.engines.translate.checkpoint import _check_frequencies, _rope
+
+    network, given = load(BOTH[0], folder)._network, _rope(folder / MODELS[BOTH[0]].source)
+    _check_frequencies(network, given)
+    with pytest.raises(ModelLoadError, match="RoPE"):
+        _check_frequencies(network, given | {"alpha": 1.0})  # a library that forgot it
     network.model.rotary_emb.inv_freq *= 1.01
     with pytest.raises(ModelLoadError, match="RoPE"):
-        _check_frequencies(network)
+        _check_frequencies(network, given)
+
+
+@pytest.mark.parametrize(
+    ("file", "field", "value", "ends"),
+    [
+        ("tokenizer_config.json", "eos_token", hymt.SMALL["other"], {"eos", "other"}),
+        ("generation_config.json", "eos_token_id", 4, {"eos", "other"}),
+        ("generation_config.json", "eos_token_id", [1, 4], {"eos", "other"}),
+        ("generation_config.json", "eos_token_id", None, {"eos"}),
+    ],
+)
+def test_whatever_names_a_token_that_ends_an_answer_is_believed(
+    tmp_path: Path, file: str, field: str, value: Any, ends: set[str]
+) -> None:
+    at = hymt.build(tmp_path / MODELS[BOTH[0]].source)
+    given = json.loads((at / file).read_text())
+    (at / file).write_text(json.dumps(given | {field: value}))
+    words = load(BOTH[0], tmp_path)._words
+    assert {words.tokenizer.token_to_id(hymt.SMALL[name]) for name in ends} == set(words.ends)
 
 
 def test_what_is_missing_is_named_with_its_place(tmp_path: Path) -> None:

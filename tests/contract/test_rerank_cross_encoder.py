@@ -17,7 +17,7 @@ from backends.engines.picture import Picture  # noqa: E402
 from backends.engines.rerank import MODELS, Pair  # noqa: E402
 from backends.errors import BadInput, ModelLoadError  # noqa: E402
 from backends.settings import Models, Settings  # noqa: E402
-from tests.tiny import cross_encoder  # noqa: E402
+from tests.tiny import cross_encoder, crowd  # noqa: E402
 
 BERT, XLM_R = "ms-marco-minilm-l6-v2", "bge-reranker-v2-m3"
 LONGEST = {BERT: 512, XLM_R: 1024}
@@ -103,6 +103,15 @@ def test_four_threads_at_once_get_what_one_would(engine: Any) -> None:
 
     with ThreadPoolExecutor(4) as threads:
         assert all(threads.map(storm, range(4)))
+
+
+def test_one_thread_at_a_time_has_the_tokenizer(folder: Path) -> None:
+    """Padding and truncation are state inside a fast tokenizer."""
+    engine = loaded(BERT, folder)
+    words = engine._tokenizer = crowd.Crowd(engine._tokenizer)
+    crowd.four(lambda n: engine.tokens(PAIRS[n % len(PAIRS)]))
+    assert words.most == 1
+    engine.close()
 
 
 def test_only_the_document_is_cut_and_the_answer_says_so(engine: Any) -> None:

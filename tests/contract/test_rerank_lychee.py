@@ -28,7 +28,7 @@ from backends.engines.rerank import (  # noqa: E402
 )
 from backends.engines.rerank.qwen_prompt import ImageTextProcessor  # noqa: E402
 from backends.engines.rerank.qwen_vl import LYCHEE, QwenVl  # noqa: E402
-from tests.tiny import lychee  # noqa: E402
+from tests.tiny import crowd, lychee  # noqa: E402
 from tests.tiny.lychee import emit, load, noise  # noqa: E402
 
 
@@ -256,6 +256,17 @@ def test_a_picture_is_encoded_once_however_many_rows_show_it(folder: Path) -> No
     engine.run([Pair(NOISE, each, ()) for each in (RED, "a", RED, Illustrated("x", RED))], emit)
     engine.run([Pair(NOISE, RED, ())], emit)
     assert sorted(seen) == sorted({NOISE.digest, RED.digest})
+    engine.close()
+
+
+def test_one_thread_at_a_time_has_the_tokenizer_and_one_the_device(folder: Path) -> None:
+    """Padding and truncation are state inside a fast tokenizer; a network notes its last run."""
+    engine = load(folder)
+    words = engine._prompt._tokenizer = crowd.Crowd(engine._prompt._tokenizer)
+    network = engine._scorer._network = crowd.Crowd(engine._scorer._network)
+    pairs = alone(RED)
+    crowd.four(lambda n: engine.run([pairs[n % len(pairs)]], emit))
+    assert (words.most, network.most) == (1, 1)
     engine.close()
 
 

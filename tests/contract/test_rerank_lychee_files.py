@@ -109,6 +109,15 @@ def test_rotary_frequencies_that_were_not_computed_are_refused(folder: Path) -> 
     engine.close()
 
 
+def test_another_rotation_than_the_models_is_refused_at_load(folder: Path, tmp_path: Path) -> None:
+    file = broken(folder, tmp_path) / "config.json"
+    config = json.loads(file.read_text())
+    config["rope_scaling"] |= {"type": "linear", "factor": 4.0}
+    file.write_text(json.dumps(config))
+    with pytest.raises(ModelLoadError, match="rotary frequencies of its text part"):
+        load(tmp_path)
+
+
 def test_missing_files_are_named(folder: Path, tmp_path: Path) -> None:
     copy = broken(folder, tmp_path)
     (copy / "preprocessor_config.json").unlink()
