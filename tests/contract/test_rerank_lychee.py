@@ -237,6 +237,17 @@ def test_a_part_is_shared_only_where_it_is_proved_and_worth_it(
         assert engine.tokens(pair) == len(engine._prompt.row(pair).ids)
 
 
+def test_a_text_querys_part_is_shared_above_a_fourth_of_the_row(engine: QwenVl) -> None:
+    seen = set()
+    for words in range(1, 200, 3):
+        pair = Pair("red?", "long " * words, ("a", "b"))
+        row = engine._prompt.row(pair)
+        is_shared = engine.tokens(pair) < len(row.ids)
+        assert is_shared is (row.shared / len(row.ids) > 0.25)
+        seen.add(is_shared)
+    assert seen == {True, False}
+
+
 def test_documents_of_a_shared_part_cost_their_own_tokens_and_a_share(engine: QwenVl) -> None:
     rows = [engine._prompt.row(pair) for pair in together(NOISE)]
     costs = [engine.tokens(pair) for pair in together(NOISE)]
