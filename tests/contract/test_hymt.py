@@ -20,7 +20,7 @@ transformers = pytest.importorskip("transformers", reason=WHY)
 
 from backends.engines.translate import MODELS, Passage  # noqa: E402
 from backends.engines.translate.chat import Prompt  # noqa: E402
-from backends.engines.translate.hunyuan import _Row  # noqa: E402
+from backends.engines.translate.hunyuan import ROWS, _Row  # noqa: E402
 from backends.errors import BadInput  # noqa: E402
 from tests.tiny import hymt  # noqa: E402
 from tests.tiny.hymt import BOTH, SIZES, load, run  # noqa: E402
@@ -211,6 +211,16 @@ def test_a_caller_who_left_stops_the_model_within_two_tokens(folder: Path) -> No
         steps = steps_of(engine, PASSAGES[:1], emit)
         assert last - 1 <= steps <= last - 1 + 2
         assert emit.calls[0] == last  # and nobody is asked again
+
+
+def test_who_left_a_long_text_is_not_read_for_either(folder: Path) -> None:
+    """A long text runs in waves, and each would begin with reading its pieces."""
+    engine = brief(BOTH[0], folder)
+    text = "\n".join(f"Line {n} is about nothing at all." for n in range(5 * ROWS))
+    passages = [Passage(text, "en", "zh"), PASSAGES[0]]
+    assert steps_of(engine, passages[:1], Counting({0: 10})) == 1  # its rows are asked one by one
+    made = engine.run(passages, Counting({0: 10}))
+    assert made[1] == run(engine, PASSAGES[0])[0]
 
 
 def test_in_a_batch_only_the_one_who_left_is_stopped(folder: Path) -> None:
