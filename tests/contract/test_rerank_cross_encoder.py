@@ -124,6 +124,16 @@ def test_only_the_document_is_cut_and_the_answer_says_so(engine: Any) -> None:
     assert engine._row(Pair("a lamp", long, ())).ids[: len(query)] == query
 
 
+def test_a_checkpoint_with_room_for_less_is_not_read_beyond_it(tmp_path: Path) -> None:
+    """XLM-RoBERTa counts its positions from behind the padding token's number, which is 1."""
+    cross_encoder.build_xlm_roberta(tmp_path / cross_encoder.BGE, positions=130)
+    engine = loaded(XLM_R, tmp_path)
+    pair = Pair("a lamp", "the tilt of the planet's axis " * 300, ())
+    assert engine.tokens(pair) == 128
+    assert engine.run([pair], emit)[0].cut
+    engine.close()
+
+
 def test_a_query_that_leaves_no_room_is_refused(engine: Any) -> None:
     with pytest.raises(BadInput, match=r"with the document\. Shorten the query") as said:
         engine.tokens(Pair("what causes the seasons " * 400, "a document", ()))
