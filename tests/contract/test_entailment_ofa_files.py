@@ -10,6 +10,7 @@ import pytest
 
 from app import build_service  # first: how many threads torch may use is settled there
 from backends.engines.entailment import MODELS, Claim, Verdict
+from backends.engines.picture import Picture
 from backends.errors import ModelLoadError
 from backends.settings import Models, Settings
 
@@ -326,3 +327,11 @@ def test_a_checkpoint_may_want_the_colours_of_imagenet(
 ) -> None:
     tiny.build(tmp_path, options={"imagenet_default_mean_and_std": True})
     assert not near(answers(tmp_path), plain, within=0.001)
+    engine = load(tmp_path)
+    for colour, seen in {
+        (0, 0, 0): (-2.117904, -2.035714, -1.804444),
+        (255, 255, 255): (2.248908, 2.428571, 2.64),
+    }.items():
+        pixels = engine._pixels(Picture(9, 9, bytes(colour) * 81))
+        assert pixels[:, 5, 5].tolist() == pytest.approx(seen, abs=1e-5)
+    engine.close()
