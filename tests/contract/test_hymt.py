@@ -99,7 +99,8 @@ def test_tokens_are_drawn_with_the_chances_of_the_librarys_own_steps() -> None:
     from backends.engines.translate import drawing
 
     generator = torch.Generator().manual_seed(3)
-    scores = torch.randn(5, 300, generator=generator) * 3
+    spread = torch.tensor([[3.0], [3.0], [1.0], [0.3], [0.1]])  # sure of a few, and of none
+    scores = torch.randn(5, 300, generator=generator) * spread
     steps = transformers.LogitsProcessorList(
         [
             transformers.TemperatureLogitsWarper(0.7),
