@@ -119,14 +119,16 @@ def test_an_answer_ends_at_the_checkpoints_own_mark(folder: Path, name: str) -> 
     assert words.pad == words.tokenizer.token_to_id(hymt.MARKS[SIZES[name]]["pad"])
 
 
-def test_nothing_of_the_checkpoints_settings_leaks_into_ours(folder: Path) -> None:
-    engine = load(BOTH[0], folder)
-    source = folder / MODELS[BOTH[0]].source
+@pytest.mark.parametrize("name", BOTH)
+def test_nothing_of_the_checkpoints_settings_leaks_into_ours(folder: Path, name: str) -> None:
+    engine = load(name, folder)
+    source = folder / MODELS[name].source
     theirs = transformers.GenerationConfig.from_pretrained(source)
     assert (theirs.max_new_tokens, theirs.do_sample) == (7, True)
     ours, _ = engine._network._prepare_generation_config(engine._config(50))
     assert (ours.max_new_tokens, ours.do_sample, ours.repetition_penalty) == (50, False, 1.05)
     assert ours.top_k != theirs.top_k
+    assert ours.top_p != theirs.top_p
     assert ours.suppress_tokens == [engine._words.pad]
     assert len(engine._words.ids(run(engine, PASSAGE)[0].text)) > 7
 
