@@ -172,6 +172,13 @@ def test_an_answer_that_is_cut_off_ends_with_a_whole_character(folder: Path, tex
         assert told == words.text(ids[:most]).rstrip("\ufffd")  # and no whole one is lost
 
 
+def test_a_mark_of_the_chat_in_an_answer_is_not_shown(folder: Path) -> None:
+    words = load(BOTH[0], folder)._words
+    mark = words.tokenizer.token_to_id(hymt.SMALL["user"])
+    told = heard(words, [*words.ids("one"), mark, *words.ids(" two"), words.ends[0]])
+    assert "".join(told) == "one two"
+
+
 def test_no_answer_is_longer_than_its_text_may_become_and_a_cut_one_says_so(folder: Path) -> None:
     engine = load(BOTH[0], folder)
     own = engine._words.length(PASSAGES[0].text)

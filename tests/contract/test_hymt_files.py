@@ -260,6 +260,17 @@ def test_whatever_names_a_token_that_ends_an_answer_is_believed(
     assert {words.tokenizer.token_to_id(hymt.SMALL[name]) for name in ends} == set(words.ends)
 
 
+def test_where_nothing_else_names_it_the_chat_template_tells_what_ends_a_turn(
+    tmp_path: Path,
+) -> None:
+    at = hymt.build(tmp_path / MODELS[BOTH[0]].source)
+    (at / "generation_config.json").unlink()
+    given = json.loads((at / "tokenizer_config.json").read_text())
+    (at / "tokenizer_config.json").write_text(json.dumps(given | {"eos_token": hymt.SMALL["bos"]}))
+    words = load(BOTH[0], tmp_path)._words
+    assert words.tokenizer.token_to_id(hymt.SMALL["eos"]) in words.ends
+
+
 def test_what_is_missing_is_named_with_its_place(tmp_path: Path) -> None:
     with pytest.raises(ModelLoadError, match=r"put config.json, .* of tencent/HY-MT1.5-1.8B into"):
         load(BOTH[0], tmp_path)
