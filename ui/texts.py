@@ -297,10 +297,14 @@ TEXTS: dict[str, tuple[str, str]] = {
     ),
     # the loaded model
     "model.runs_on": ("{model} on {device}", "{model}，运行于 {device}"),
-    "model.terms": (
+    "translate.terms": (
         "Translated by a machine: {model}, under the {licence}; {territory}. Its authors do not "
         "endorse this service.",
         "机器翻译：{model}，依据 {licence}；适用地区：{territory}。模型作者不为本服务背书。",
+    ),
+    "fusion.terms": (
+        "A face changed by a machine: {model}, whose weights are for non-commercial research only.",
+        "由机器更换的人脸：{model}，其权重仅限用于非商业研究。",
     ),
     "model.provider": (
         "This service is provided by {provider}, not by the model's authors.",
@@ -332,11 +336,16 @@ TEXTS: dict[str, tuple[str, str]] = {
         "not in the European Union, the United Kingdom or South Korea",
         "不含欧盟、英国和韩国",
     ),
+    "shelf.of_upstream": ("that of the model that the server runs", "以服务器所运行的模型为准"),
     "shelf.notice": ("Notice", "声明"),
     "shelf.memory": ("Memory for the weights", "权重所需内存"),
     "shelf.sizes": (
-        "{bf16} at bf16, {small} at fp8 or int8 (computed)",
-        "bf16 为 {bf16}，fp8 或 int8 为 {small}（按参数量计算）",
+        "{bf16} at bf16, {small} at fp8 or int8; {full} at float32, as on a CPU (computed)",
+        "bf16 为 {bf16}，fp8 或 int8 为 {small}；float32（在 CPU 上）为 {full}（按参数量计算）",
+    ),
+    "shelf.one_size": (
+        "Small, and only as it comes: there is no bf16, fp8 or int8 of it.",
+        "很小，仅有随附的这一种形式，没有 bf16、fp8 或 int8 版本。",
     ),
     "shelf.files_are": ("Files", "文件"),
     "shelf.how": ("How to get it", "如何获取"),
@@ -747,7 +756,7 @@ def listed(names: Sequence[str], english: str, chinese: str) -> tuple[str, str]:
 
 def territory(where: str) -> tuple[str, str]:
     """A model's territory in both languages; as it is where nobody has translated it."""
-    known = (TEXTS[key] for key in ("shelf.worldwide", "shelf.not_eu_uk_kr"))
+    known = (TEXTS[f"shelf.{key}"] for key in ("worldwide", "not_eu_uk_kr", "of_upstream"))
     return next((pair for pair in known if pair[0] == where), (where, where))
 
 

@@ -256,7 +256,8 @@ MODELS: dict[str, Model] = {
             title="vLLM",
             load=load_upstream,
             configure=configure_upstream,
-            licence="of the model that runs there",
+            licence="that of the model that the server runs",
+            territory="that of the model that the server runs",
             about=(
                 "A model server elsewhere",
                 "外部模型服务",
