@@ -16,7 +16,7 @@ from backends.engines.weights import is_on_disk
 from backends.families import Family
 from backends.serving import Progress, Status
 from ui.draw import Tone, bar, chip
-from ui.texts import both, say, territory
+from ui.texts import both, say
 
 
 def shelf(family: Family, status: Status, group: settings.Models) -> str:
@@ -73,8 +73,8 @@ def terms(model: Model, key: str, group: settings.Models) -> str:
 
 
 def _terms(model: Model, key: str, group: settings.Models) -> Iterator[tuple[str, str]]:
-    yield "admin.licence", escape(model.licence)
-    yield "admin.territory", both(*territory(model.territory))
+    yield "admin.licence", both(model.licence, model.licence_zh or model.licence)
+    yield "admin.territory", both(model.territory, model.territory_zh)
     yield "shelf.notice", both(*model.notice) if model.notice[0] else ""
     yield "shelf.memory", memory(model)
     yield "shelf.how", how(model, key, group)

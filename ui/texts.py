@@ -331,12 +331,6 @@ TEXTS: dict[str, tuple[str, str]] = {
     "shelf.fetch": ("Can be fetched from {hub}", "可从 {hub} 下载"),
     "shelf.files": ("Needs files", "需要文件"),
     "shelf.unknown": ("Not in this version", "此版本尚不支持"),
-    "shelf.worldwide": ("worldwide", "全球"),
-    "shelf.not_eu_uk_kr": (
-        "not in the European Union, the United Kingdom or South Korea",
-        "不含欧盟、英国和韩国",
-    ),
-    "shelf.of_upstream": ("that of the model that the server runs", "以服务器所运行的模型为准"),
     "shelf.notice": ("Notice", "声明"),
     "shelf.memory": ("Memory for the weights", "权重所需内存"),
     "shelf.sizes": (
@@ -752,12 +746,6 @@ def listed(names: Sequence[str], english: str, chinese: str) -> tuple[str, str]:
     if not most:
         return last, last
     return f"{', '.join(most)} {english} {last}", f"{'、'.join(most)} {chinese} {last}"
-
-
-def territory(where: str) -> tuple[str, str]:
-    """A model's territory in both languages; as it is where nobody has translated it."""
-    known = (TEXTS[f"shelf.{key}"] for key in ("worldwide", "not_eu_uk_kr", "of_upstream"))
-    return next((pair for pair in known if pair[0] == where), (where, where))
 
 
 def beside(english: str, chinese: str) -> str:

@@ -90,8 +90,10 @@ class Model:
     licence: str
     about: tuple[str, str]
     limits: tuple[str, str] = ("", "")
+    licence_zh: str = ""  # where it is a sentence and no name
     source: str = ""
     territory: str = "worldwide"
+    territory_zh: str = "全球"
     notice: tuple[str, str] = ("", "")
     terms_with_results: bool = False
     files: tuple[str, ...] = ()

@@ -323,8 +323,12 @@ def _terms(new: Model, fetches: Mapping[str, str]) -> Iterator[Sentence]:
     """Licence, territory, notice, memory, and whether it is fetched first: of a checkpoint."""
     if not _has_terms(new):
         return
-    where = "" if new.territory == "worldwide" else f"; {new.territory}"
-    yield (f"Licence: {new.licence}{where}.", f"许可证：{new.licence}{where}。")
+    is_bound = new.territory != "worldwide"
+    where, where_zh = (f"; {new.territory}", f"；{new.territory_zh}") if is_bound else ("", "")
+    yield (
+        f"Licence: {new.licence}{where}.",
+        f"许可证：{new.licence_zh or new.licence}{where_zh}。",
+    )
     if new.notice[0]:
         yield new.notice
     if new.parameters:

@@ -12,7 +12,7 @@ from backends.ops.cluster import Workload
 from backends.ops.swap import Plan, Receipt
 from ui.draw import chip, note
 from ui.shelf import how, memory, place
-from ui.texts import both, say, territory
+from ui.texts import both, say
 
 
 def about(family: Family, chosen: str | None, workload: Workload, group: settings.Models) -> str:
@@ -30,10 +30,10 @@ def about(family: Family, chosen: str | None, workload: Workload, group: setting
 
 def _facts(model: Model, workload: Workload, group: settings.Models) -> str:
     rows = [
-        ("admin.licence", escape(model.licence)),
+        ("admin.licence", both(model.licence, model.licence_zh or model.licence)),
         ("admin.source", escape(model.source)),
         ("admin.runs_on", escape(model.device)),
-        ("admin.territory", both(*territory(model.territory))),
+        ("admin.territory", both(model.territory, model.territory_zh)),
         ("shelf.notice", both(*model.notice) if model.notice[0] else ""),
         ("shelf.memory", memory(model)),
         *_files(model, workload, group),

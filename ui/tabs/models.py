@@ -11,7 +11,7 @@ from backends.families import Family
 from backends.serving import State, Status
 from ui.draw import chip, note
 from ui.shelf import shelf
-from ui.texts import both, listed, say, territory
+from ui.texts import both, listed, say
 
 
 def draw_model(status: Status, family: Family, group: settings.Models) -> str:
@@ -43,7 +43,7 @@ def terms(family: Family, name: str, provider: str = "") -> str:
     facts: dict[str, Any] = {
         "model": model.title,
         "licence": model.licence,
-        "territory": territory(model.territory),
+        "territory": (model.territory, model.territory_zh),
     }
     who = say("model.provider", provider=provider) if provider else ""
     more = (

