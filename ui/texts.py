@@ -485,7 +485,7 @@ TEXTS: dict[str, tuple[str, str]] = {
     "admin.runs_now": ("Runs now", "正在运行"),
     "admin.licence": ("Licence", "许可证"),
     "admin.source": ("Source", "来源"),
-    "admin.runs_on": ("Runs on", "运行于"),
+    "admin.runs_on": ("Meant to run on", "建议运行于"),
     "admin.territory": ("Territory", "适用地区"),
     "admin.known": (
         "Known, and not loadable in this version: {models}.",
@@ -537,7 +537,8 @@ TEXTS: dict[str, tuple[str, str]] = {
     ),
     "admin.history": ("Audit", "审计记录"),
     "admin.download": ("Download", "下载"),
-    "admin.chain_intact": ("Chain intact, {lines} lines", "哈希链完整，共 {lines} 行"),
+    "admin.chain_intact": ("Chain intact, {count} lines", "哈希链完整，共 {count} 行"),
+    "admin.chain_intact.one": ("Chain intact, {count} line", "哈希链完整，共 {count} 行"),
     "admin.chain_broken": ("Broken at line {line}: {why}", "第 {line} 行处断裂：{why}"),
     "admin.no_history": ("Nothing was changed yet", "尚无更改"),
     "admin.no_history_hint": (

@@ -151,20 +151,41 @@ def swap(own: Site, visit: Opener, title: str, licence: str) -> None:
     expect(admin.locator("#swap-message")).to_contain_text("now runs", timeout=LATER)
 
 
+@pytest.mark.parametrize("model", ["HY-MT1.5 1.8B", "HY-MT1.5 7B", "Hy-MT2 1.8B"])
 def test_what_a_licence_demands_stands_under_the_result(
-    browser: Browser, visit: Opener, tmp_path: Path
+    browser: Browser, visit: Opener, tmp_path: Path, model: str
 ) -> None:
     from tests.tiny.hymt import build
 
-    repo = "Tencent-Hunyuan/HY-MT1.5-1.8B"
-    with portal(tmp_path, "translate", repo, build(tmp_path / "tiny")) as own:
-        swap(own, visit, "HY-MT1.5 1.8B", "not in the European Union")
+    series, size = model.split()
+    tiny, is_bound = build(tmp_path / "tiny", size), series == "HY-MT1.5"
+    with portal(tmp_path, "translate", f"Tencent-Hunyuan/{series}-{size}", tiny) as own:
+        swap(own, visit, model, "not in the European Union" if is_bound else "Licence: Apache-2.0.")
         page = visit("/?tab=translate", at=own.url).page
         page.fill("#translate-text textarea", "Good.")
         page.click("#translate-go")
         told = expect(page.locator("#translate-told"))
-        told.to_contain_text("Translated by a machine: HY-MT1.5 1.8B", timeout=LATER)
-        told.to_contain_text("Tencent does not endorse it")
+        told.to_contain_text(f"{model}, revision 1", timeout=LATER)
+        if is_bound:
+            told.to_contain_text(f"Translated by a machine: {model}, under the Tencent")
+            told.to_contain_text("Tencent does not endorse it")
+        else:
+            told.not_to_contain_text("Translated by a machine")
+
+
+def test_a_fetched_cross_encoder_of_many_languages_ranks(
+    browser: Browser, visit: Opener, tmp_path: Path
+) -> None:
+    from tests.tiny.cross_encoder import build_xlm_roberta
+
+    tiny = build_xlm_roberta(tmp_path / "tiny")
+    with portal(tmp_path, "rerank", "BAAI/bge-reranker-v2-m3", tiny) as own:
+        swap(own, visit, "bge-reranker-v2-m3", "Licence: Apache-2.0.")
+        page = visit("/?tab=rerank", at=own.url).page
+        page.click("#rerank-go")
+        ranking = page.locator("#rerank-result")
+        expect(ranking).to_contain_text("bge-reranker-v2-m3, revision 1", timeout=LATER)
+        expect(ranking.locator(".rk")).to_have_count(8)
 
 
 def test_a_fetched_model_of_entailment_gives_probabilities_of_its_own(

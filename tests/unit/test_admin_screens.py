@@ -237,6 +237,7 @@ def test_an_intent_without_an_outcome_is_under_way() -> None:
 
 def test_the_chain_is_intact_or_says_where_it_breaks() -> None:
     assert "Chain intact, 12 lines" in history.state(Chain(12))
+    assert "Chain intact, 1 line<" in history.state(Chain(1))
     assert "Broken at line 4: it is not a line" in history.state(Chain(12, 4, "it is not a line"))
 
 
