@@ -25,6 +25,10 @@ pytest.importorskip("modelscope_hub", reason="Install what real models need: mak
 
 PHOTOS = Path(__file__).parents[1] / "photos"
 OURS = Path(__file__).parents[2] / "ui" / "photos"
+PICTURES_BEFORE_TITLES = (
+    "(rows) => rows.every((row) => row.querySelector('.media').getBoundingClientRect().right"
+    " <= row.querySelector('.body').getBoundingClientRect().left)"
+)
 LYCHEE = "Lychee-Rerank-MM"
 INSWAPPER = "inswapper 128"
 
@@ -111,6 +115,7 @@ def test_lychee_ranks_texts_and_pictures_for_texts_and_pictures(
         assert len(set(pictured)) > 1
         shown = page.locator("#rerank-result .rk img")
         assert {one.get_attribute("alt") for one in shown.all()} == {path.name for path in names}
+        assert page.locator("#rerank-result .rk").evaluate_all(PICTURES_BEFORE_TITLES)
         assert not opened.scrolls_sideways()
         opened.picture(f"lychee-{theme}-{language}")
 
