@@ -157,7 +157,7 @@ async def test_an_error_that_nobody_foresaw_is_a_number_for_visitors_and_all_of_
         assert (await service.predict(["a"], ASK)).model == "one"
     assert said.value.text == (
         "broken could not be loaded: an error stopped it that was not foreseen (RuntimeError); "
-        f"runs this portal finds it in the log under {'f00d' * 8}; one still serves."
+        f"whoever runs this portal finds it in the log under {'f00d' * 8}; one still serves."
     )
     assert SECRET not in said.value.text + said.value.zh
     assert "编号 " + "f00d" * 8 in said.value.zh
