@@ -226,3 +226,11 @@ def sample() -> tuple[Any, ...]:
     picture = read_picture(portrait.read_bytes())
     mirror = picture.image().transpose(Image.Transpose.FLIP_LEFT_RIGHT)
     return (Blend(picture, Picture(mirror.width, mirror.height, mirror.tobytes())),)
+
+
+def terms(name: str) -> str:
+    """What a model's licence wants said with each of its pictures; "" where it wants nothing."""
+    model = MODELS.get(name)
+    if model is None or not model.terms_with_results:
+        return ""
+    return f"A face changed by a machine: {model.title}. {model.notice[0]}"
