@@ -8,6 +8,7 @@ to be another: a copy in another precision is legitimate, and a file of ONNX is 
 
 import hashlib
 import logging
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +20,7 @@ from numpy.typing import NDArray
 
 from backends.engines.fusion import INSWAPPER_FILES
 from backends.engines.picture import Note
-from backends.errors import ModelLoadError
+from backends.errors import ModelLoadError, OutOfMemory
 
 log = logging.getLogger(__name__)
 
@@ -38,6 +39,8 @@ PUBLISHED: Mapping[str, str] = {
     RESTORERS[0]: "6548e54cbcf248af385248f0c1193b359c37a0f98b836282b09cf48af4fd2b73",
 }
 """sha256 of the files as projects that use them publish it; of the other names none is known."""
+
+_FULL = re.compile("failed to allocate memory|out of memory|bad_?alloc", re.IGNORECASE)
 
 CUDA, CPU = "CUDAExecutionProvider", "CPUExecutionProvider"
 
@@ -117,8 +120,17 @@ class Network:
         raise self.wrong(f"has no input …×{'×'.join(map(str, last))} of rank {rank} ({shapes})")
 
     def run(self, **given: Tensor) -> list[Tensor]:
-        """All outputs, in the order of the file."""
-        return [np.asarray(made, np.float32) for made in self._session.run(None, given)]
+        """All outputs, in the order of the file. Raises OutOfMemory."""
+        try:
+            outputs = self._session.run(None, given)
+        except Exception as error:  # as above
+            if not _FULL.search(str(error)):
+                raise
+            raise OutOfMemory(
+                f"{self.path.name} ran out of memory. Send a smaller picture, or try again.",
+                zh=f"{self.path.name} 内存不足。请使用较小的图片，或稍后重试。",
+            ) from error
+        return [np.asarray(made, np.float32) for made in outputs]
 
     def close(self) -> None:
         """Gives the memory back now, whoever still holds this. Never during `run`."""
