@@ -137,6 +137,19 @@ def load_inswapper(settings: Settings) -> Engine[Blend | Look | Check, Fused | S
     return load(folder, settings)
 
 
+def _later(name: str, licence: str) -> Model:
+    """A swapper that we know of and do not load yet."""
+    return Model(
+        name=name,
+        title=name,
+        load=None,
+        licence=licence,
+        may_download=False,
+        about=("Swaps identity, as inswapper does", "与 inswapper 一样替换人物身份"),
+        device="GPU",
+    )
+
+
 _NON_COMMERCIAL = "Weights for non-commercial research only; never bundled, never downloaded."
 
 MODELS: dict[str, Model] = {
@@ -185,6 +198,10 @@ MODELS: dict[str, Model] = {
             ),
             device="GPU",
         ),
+        _later("ghost", "Apache-2.0; it needs ArcFace, for non-commercial research only"),
+        _later("hyperswap", "ResearchRAIL"),
+        _later("simswap", "non-commercial"),
+        _later("blendswap", "non-commercial"),
         Model(
             name="image-face-fusion",
             title="ModelScope image face fusion",

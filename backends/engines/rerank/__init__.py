@@ -144,6 +144,11 @@ def configure_upstream(model: Model, settings: Settings) -> Model | None:
     return model if settings.rerank.upstream else None
 
 
+def _later(name: str, licence: str, about: tuple[str, str]) -> Model:
+    """A model that we know of and do not load yet; what it can do is not offered, so not told."""
+    return Model(name=name.lower(), title=name, load=None, licence=licence, about=about)
+
+
 MODELS: dict[str, Model] = {
     model.name: model
     for model in (
@@ -251,6 +256,32 @@ MODELS: dict[str, Model] = {
                 "每对内容最多读取 512 个词元，限英文。它不读取图片，也不理解指令。",
             ),
         ),
+        _later(
+            "Qwen3-VL-Reranker",
+            "Apache-2.0",
+            ("Texts and pictures, with an instruction; 2B, 8B", "文本与图片，支持指令；2B、8B"),
+        ),
+        _later(
+            "Qwen3-Reranker",
+            "Apache-2.0, not confirmed",
+            ("Texts, with an instruction; 0.6B, 4B, 8B", "文本，支持指令；0.6B、4B、8B"),
+        ),
+        _later(
+            "mxbai-rerank-v2",
+            "Apache-2.0, not confirmed",
+            ("Texts, with an instruction; base, large", "文本，支持指令；base、large"),
+        ),
+        _later(
+            "jina-reranker-m0",
+            "CC-BY-NC-4.0: not for commercial use",
+            ("Texts and pictures; 2B", "文本与图片；2B"),
+        ),
+        _later(
+            "MonoQwen2-VL",
+            "that of its card",
+            ("Pictures for a query in words", "以文字查询图片"),
+        ),
+        _later("bge-reranker-v2-gemma", "that of its card", ("Texts", "文本")),
         Model(
             name="upstream",
             title="vLLM",
