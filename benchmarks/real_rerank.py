@@ -23,7 +23,9 @@ from typing import Any
 
 import numpy as np
 import torch
+from safetensors import safe_open
 from transformers import (
+    AutoConfig,
     AutoModelForSequenceClassification,
     AutoTokenizer,
     Qwen2_5_VLForConditionalGeneration,
@@ -78,15 +80,20 @@ def ours(engine: Any, batching: Batching) -> Way:
     return run
 
 
-def plain_lychee(folder: Path, device: str, dtype: Any) -> Way:
-    """transformers and the checkpoint's own processor, as the card shows."""
+def plain_lychee(folder: Path, engine: Any) -> Way:
+    """
+    transformers and the checkpoint's own processor, as the card shows. The weights are the
+    engine's: two times seven billion would fit on fewer machines.
+    """
     processor = ImageTextProcessor.from_pretrained(folder, padding_side="left")
     processor.image_processor.size = {
         "shortest_edge": LYCHEE.min_pixels,
         "longest_edge": LYCHEE.max_pixels,
     }
-    network = Qwen2_5_VLForConditionalGeneration.from_pretrained(folder, dtype=dtype)
-    network = network.to(device).eval()
+    with torch.device("meta"):
+        network = Qwen2_5_VLForConditionalGeneration(AutoConfig.from_pretrained(folder)).eval()
+    network.model = inside = engine._scorer._network
+    network.lm_head = output_layer(folder).to(inside.device, inside.dtype)
     words = [processor.tokenizer.convert_tokens_to_ids(word) for word in ("no", "yes")]
 
     def run(pairs: Sequence[Pair]) -> Scores:
@@ -99,11 +106,22 @@ def plain_lychee(folder: Path, device: str, dtype: Any) -> Way:
             images = [p.image() for pair in some for p in pictures(pair)]
             batch = processor(text=texts, images=images or None, padding=True, return_tensors="pt")
             with torch.inference_mode():
-                logits = network(**batch.to(device), logits_to_keep=1).logits[:, -1, words]
+                logits = network(**batch.to(inside.device), logits_to_keep=1).logits[:, -1, words]
             scores += torch.softmax(logits.float(), -1)[:, 1].tolist()
         return scores
 
     return run
+
+
+def output_layer(folder: Path) -> torch.nn.Linear:
+    """Of the checkpoint; the engine keeps two of its rows."""
+    for file in folder.glob("*.safetensors"):
+        with safe_open(file, "pt") as opened:
+            if "lm_head.weight" in opened.keys():  # noqa: SIM118  it is no dictionary
+                rows = opened.get_tensor("lm_head.weight")
+    layer = torch.nn.Linear(rows.shape[1], rows.shape[0], bias=False, device="meta")
+    layer.weight = torch.nn.Parameter(rows, requires_grad=False)
+    return layer
 
 
 def pictures(pair: Pair) -> list[Picture]:
@@ -229,10 +247,9 @@ def lychees(folder: Path, args: Any, settings: Settings) -> None:
     assert load is not None
     engine: Any = load(settings)
     forget = engine._scorer.close
-    dtype = getattr(torch, args.dtype)
     ways = {
         "ours": ours(engine, settings.batching),
-        "transformers": plain_lychee(folder / lychee.SOURCE, args.device, dtype),
+        "transformers": plain_lychee(folder / lychee.SOURCE, engine),
     }
     picture = noise(args.side, args.side, 0)
     words = texts(args.documents, 8, 60)

@@ -136,6 +136,8 @@
   document.addEventListener('click', (event) => {
     const tab = event.target.closest('[role=tab]');
     if (tab) followTab(tab);
+    const leaves = event.target.closest('.q-pages a');       // Admin shows in no other site's frame
+    if (leaves && window.top !== window) leaves.target = '_blank';
     const button = event.target.closest('[data-q]');
     if (!button) return;
     if (button.dataset.q === 'lang') setLanguage(language === 'zh' ? 'en' : 'zh');

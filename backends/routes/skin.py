@@ -15,6 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from backends.identity import ANONYMOUS, COOKIE, Identity, Principal
 from backends.routes.answers import PLAIN, error_response, on_purpose
 from backends.routes.lifecycle import Lifecycle
+from backends.routes.paths import below_root
 from backends.settings import Server
 from backends.telemetry import new_request_id, request_id
 
@@ -33,10 +34,7 @@ class Skin:
         self._app = app
         self._lifecycle = lifecycle
         self._identity = identity
-        self._policy = (
-            f"frame-ancestors {server.frame_ancestors}; base-uri 'self'; "
-            "connect-src 'self' data: blob:"
-        )
+        self._frames = server.frame_ancestors
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -76,6 +74,13 @@ class Skin:
         else:
             await self._app(scope, receive, send)
 
+    def _policy(self, scope: Scope) -> str:
+        """A page in somebody's frame can be clicked unseen: Admin never is in one."""
+        place = below_root(scope)
+        is_admin = place == "/admin" or place.startswith("/admin/")
+        frames = "'self'" if is_admin else self._frames
+        return f"frame-ancestors {frames}; base-uri 'self'; connect-src 'self' data: blob:"
+
     def _principal(self, headers: Headers) -> Principal:
         if self._identity is None:
             return ANONYMOUS
@@ -91,7 +96,7 @@ class Skin:
         headers["x-request-id"] = rid
         headers["x-content-type-options"] = "nosniff"
         headers["referrer-policy"] = "same-origin"
-        headers.setdefault("content-security-policy", self._policy)
+        headers.setdefault("content-security-policy", self._policy(scope))
         path = scope["path"]
         if message["status"] == 200 and ("/assets/" in path or "/static/fonts/" in path):
             headers["cache-control"] = _FOREVER  # their names carry a hash of their content

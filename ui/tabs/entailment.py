@@ -19,9 +19,10 @@ from backends.portal import Portal
 from backends.serving.wire.entailment import LONGEST
 from backends.serving.wire.text import clean
 from backends.settings import Limits
-from ui.draw import code_block, empty, hint, html, note
+from ui.draw import empty, hint, html, note
 from ui.guard import QUIET, ask, guarded, noted, validator
 from ui.tabs import examples
+from ui.tabs.frame import CodeFold, chips, code_fold, draw_code
 from ui.tabs.models import answered_by, draw_lack, draw_model
 from ui.tabs.pictures import photo, read_upload, upload
 from ui.tabs.samples import entailment_samples
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
 
 NAME = "entailment"
 ORDER = ("image", "statements", "premise")
-HERE = "(...given) => [...given.slice(0, -1), new URL('.', location.href).href]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,10 +53,7 @@ class Inputs:
 class Outputs:
     result: gr.HTML
     model: gr.HTML
-    fold: gr.Accordion
-    code: gr.HTML
-    again: gr.Button
-    here: gr.Textbox
+    fold: CodeFold
 
 
 def build(portal: Portal, page: "Page") -> None:
@@ -71,12 +68,7 @@ def build(portal: Portal, page: "Page") -> None:
 
 def _inputs() -> Inputs:
     first = examples.ENTAILMENT[0]
-    with gr.Row(elem_classes="q-chips"):
-        html(f"<span>{say('rerank.examples')}</span>")
-        tries = tuple(
-            gr.Button(label(each.key), size="sm", elem_classes="q-chip", min_width=0)
-            for each in examples.ENTAILMENT
-        )
+    tries = chips(each.key for each in examples.ENTAILMENT)
     image = upload(
         value=photo(first.photo),
         label=label("entailment.image"),
@@ -113,10 +105,8 @@ def _outputs() -> Outputs:
     nothing = empty(say("entailment.nothing_yet"), say("entailment.start"))
     result = html(nothing, elem_id="entailment-result", elem_classes="q-result")
     model = html(elem_id="entailment-model")
-    with gr.Accordion(label("shell.code"), open=False, elem_classes="q-fold q-code-fold") as fold:
-        code = html(elem_id="entailment-code")
-    again = gr.Button(label("shell.code"), visible="hidden", elem_classes="q-code-again")
-    return Outputs(result, model, fold, code, again, here=gr.Textbox(visible=False))
+    fold = code_fold(NAME)
+    return Outputs(result, model, fold)
 
 
 def _answer_runs(portal: Portal, page: "Page", given: Inputs, shown: Outputs) -> None:
@@ -170,17 +160,10 @@ def _follow(portal: Portal, page: "Page", given: Inputs, shown: Outputs) -> None
     async def code(statements: str, premise: str, here: str) -> tuple[str, str]:
         made = entailment_samples(here.rstrip("/"), read_statements(statements), plain(premise))
         told = note("info", say("entailment.code_picture"))
-        curl = code_block("curl", "curl", made.curl)
-        return told + curl + code_block("python", say("rerank.python"), made.python), here
+        return told + draw_code(made.curl, made.python), here
 
-    coded: dict[str, Any] = {
-        "fn": code,
-        "inputs": [given.statements, given.premise, shown.here],
-        "outputs": [shown.code, shown.here],
-        "js": HERE,
-        **QUIET,
-    }
-    gr.on([page.blocks.load, shown.fold.expand, shown.again.click], **coded)
+    coded = shown.fold.fill(code, [given.statements, given.premise])
+    gr.on([page.blocks.load, *shown.fold.events()], **coded)
 
 
 def _filler(each: examples.Stated) -> Any:

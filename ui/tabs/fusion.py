@@ -22,9 +22,10 @@ from backends.jobs import Job, JobState
 from backends.jobs.owners import COOKIE, bearer
 from backends.portal import Portal
 from backends.routes.jobs import stranger
-from ui.draw import code_block, empty, hint, html, note
+from ui.draw import empty, hint, html, note
 from ui.guard import QUIET, ask, guarded, principal, streamed, validator
 from ui.tabs import examples
+from ui.tabs.frame import CodeFold, chips, code_fold, draw_code
 from ui.tabs.fused import draw_end, draw_faces, draw_pair, draw_progress, face_at
 from ui.tabs.models import answered_by, draw_model
 from ui.tabs.pictures import photo, read_result, read_upload, upload
@@ -37,7 +38,6 @@ if TYPE_CHECKING:
 NAME = "fusion"
 ORDER = ("source", "target", "consent")
 MOST_FACES = 64
-HERE = "(...given) => [...given.slice(0, -1), new URL('.', location.href).href]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,10 +62,7 @@ class Parts:
     tries: tuple[gr.Button, ...]
     result: gr.HTML
     model: gr.HTML
-    fold: gr.Accordion
-    code: gr.HTML
-    again: gr.Button
-    here: gr.Textbox
+    fold: CodeFold
     job: gr.State  # (id, token) of the visitor's latest job
 
 
@@ -83,12 +80,7 @@ def build(portal: Portal, page: "Page") -> None:
 
 def _inputs() -> dict[str, Any]:
     first = examples.FUSION[0]
-    with gr.Row(elem_classes="q-chips"):
-        html(f"<span>{say('rerank.examples')}</span>")
-        tries = tuple(
-            gr.Button(label(each.key), size="sm", elem_classes="q-chip q-fill", min_width=0)
-            for each in examples.FUSION
-        )
+    tries = chips((each.key for each in examples.FUSION), "q-fill")
     with gr.Row():
         source = _side("source", first.source)
         target = _side("target", first.target)
@@ -143,16 +135,11 @@ def _outputs(portal: Portal) -> dict[str, Any]:
     nothing = empty(say("fusion.nothing_yet"), say("fusion.start", minutes=_minutes(portal)))
     result = html(nothing, elem_id="fusion-result", elem_classes="q-result")
     model = html(elem_id="fusion-model")
-    with gr.Accordion(label("shell.code"), open=False, elem_classes="q-fold q-code-fold") as fold:
-        code = html(elem_id="fusion-code")
-    again = gr.Button(label("shell.code"), visible="hidden", elem_classes="q-code-again")
+    fold = code_fold(NAME)
     return {
         "result": result,
         "model": model,
         "fold": fold,
-        "code": code,
-        "again": again,
-        "here": gr.Textbox(visible=False),
         "job": gr.State(("", "")),
     }
 
@@ -182,7 +169,7 @@ def _run(portal: Portal, page: "Page", parts: Parts) -> None:
             parts.target.face,
             parts.blend,
             parts.shape,
-            parts.here,
+            parts.fold.here,
         ],
         [parts.result, parts.cancel, parts.job],
         validator=check,
@@ -331,17 +318,14 @@ def _follow(portal: Portal, page: "Page", parts: Parts) -> None:
     async def code(blend: float, shape: float, here: str) -> tuple[str, str]:
         made = fusion_samples(here.rstrip("/"), blend, shape)
         told = note("info", say("fusion.code_pictures"))
-        curl = code_block("curl", "curl", made.curl)
-        return told + curl + code_block("python", say("rerank.python"), made.python), here
+        return told + draw_code(made.curl, made.python), here
 
     for button, each in zip(parts.tries, examples.FUSION, strict=True):
         filled = [parts.source.image, parts.target.image]
         button.click(lambda e=each: (photo(e.source), photo(e.target)), None, filled, **QUIET)
-    inputs = [parts.blend, parts.shape, parts.here]
-    coded: dict[str, Any] = {"fn": code, "inputs": inputs, "js": HERE, **QUIET}
+    coded = parts.fold.fill(code, [parts.blend, parts.shape])
     changes = [parts.blend.release, parts.shape.release]
-    events = [page.blocks.load, parts.fold.expand, parts.again.click, *changes]
-    gr.on(events, outputs=[parts.code, parts.here], **coded)
+    gr.on([page.blocks.load, *parts.fold.events(), *changes], **coded)
 
 
 def _minutes(portal: Portal) -> int:

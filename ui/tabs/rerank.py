@@ -19,10 +19,11 @@ import gradio as gr
 from backends.errors import BadInput
 from backends.portal import Portal
 from backends.serving.wire.text import clean
-from ui.draw import code_block, empty, hint, html, note
+from ui.draw import empty, hint, html, note
 from ui.guard import QUIET, ask, guarded, noted, validator
 from ui.tabs import examples
 from ui.tabs.documents import READERS, read_lines
+from ui.tabs.frame import CodeFold, chips, code_fold, draw_code
 from ui.tabs.models import answered_by, draw_lack, draw_model
 from ui.tabs.pictures import photo, uploads
 from ui.tabs.ranking import draw_ranking, rank
@@ -35,9 +36,6 @@ if TYPE_CHECKING:
 
 NAME = "rerank"
 TOP_N = 10
-
-# The visitor's address bar knows where the portal is, behind whatever proxy: put it last.
-HERE = "(...given) => [...given.slice(0, -1), new URL('.', location.href).href]"
 
 _EMPTIED: dict[str, Any] = {"interactive": False, "value": None}
 
@@ -67,10 +65,7 @@ class Inputs:
 class Outputs:
     result: gr.HTML
     model: gr.HTML
-    fold: gr.Accordion
-    code: gr.HTML
-    again: gr.Button
-    here: gr.Textbox
+    fold: CodeFold
 
 
 def build(portal: Portal, page: "Page") -> None:
@@ -86,12 +81,7 @@ def build(portal: Portal, page: "Page") -> None:
 
 def _inputs() -> Inputs:
     first = examples.RERANK[0]
-    with gr.Row(elem_classes="q-chips"):
-        html(f"<span>{say('rerank.examples')}</span>")
-        tries = tuple(
-            gr.Button(label(example.key), size="sm", elem_classes="q-chip", min_width=0)
-            for example in examples.RERANK
-        )
+    tries = chips(each.key for each in examples.RERANK)
     query = gr.Textbox(
         first.query,
         label=label("rerank.query"),
@@ -151,12 +141,8 @@ def _outputs() -> Outputs:
     nothing = empty(say("rerank.nothing_yet"), say("rerank.start"))
     result = html(nothing, elem_id="rerank-result", elem_classes="q-result")
     model = html(elem_id="rerank-model")
-    classes = "q-fold q-code-fold"
-    with gr.Accordion(label("shell.code"), open=False, elem_classes=classes) as fold:
-        code = html(elem_id="rerank-code")
-    # page.js presses it when the inputs of an open fold have changed
-    again = gr.Button(label("shell.code"), visible="hidden", elem_classes="q-code-again")
-    return Outputs(result, model, fold, code, again, here=gr.Textbox(visible=False))
+    fold = code_fold(NAME)
+    return Outputs(result, model, fold)
 
 
 class Handlers:
@@ -235,8 +221,7 @@ class Handlers:
         left_out = made.left_out + len(pictures or [])
         more = note("info", say("rerank.code_left_out", count=left_out)) * bool(left_out)
         more += note("info", say("rerank.code_query_picture")) * bool(picture)
-        curl = code_block("curl", "curl", made.curl)
-        return more + curl + code_block("python", say("rerank.python"), made.python), here
+        return more + draw_code(made.curl, made.python), here
 
 
 def _connect_runs(
@@ -277,18 +262,12 @@ def _connect_inputs(
     portal: Portal, do: Handlers, page: "Page", given: Inputs, shown: Outputs
 ) -> None:
     """What follows the inputs without a run: the note on a dropped file, and the code."""
-    coded: dict[str, Any] = {
-        "fn": guarded(portal)(do.code),
-        "inputs": [*given.all(), shown.here],
-        "outputs": [shown.code, shown.here],
-        "js": HERE,
-        **QUIET,
-    }
+    coded = shown.fold.fill(guarded(portal)(do.code), given.all())
     dropped = guarded(portal)(do.dropped)
     seen = [given.file_note, given.file, given.documents]
     given.file.upload(dropped, [given.file, given.documents], seen, **QUIET).then(**coded)
     gr.on([given.file.clear, given.file.delete], lambda: "", None, given.file_note, **QUIET)
-    gr.on([shown.fold.expand, shown.again.click], **coded)
+    gr.on(shown.fold.events(), **coded)
 
 
 def _filler(example: examples.Ranked) -> Callable[[], tuple[Any, ...]]:

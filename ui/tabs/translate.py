@@ -18,9 +18,10 @@ from backends.errors import BadInput
 from backends.portal import Portal
 from backends.serving import Answer
 from backends.serving.wire.text import clean
-from ui.draw import code_block, hint, html, note
+from ui.draw import hint, html, note
 from ui.guard import QUIET, ask, guarded, streamed, validator
 from ui.tabs import examples
+from ui.tabs.frame import CodeFold, chips, code_fold, draw_code
 from ui.tabs.languages import best_target, chinese_first, every, lack, sources, targets
 from ui.tabs.models import answered_by, draw_model, terms
 from ui.tabs.samples import translate_samples
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
 
 NAME = "translate"
 ORDER = ("text", "source", "target")
-HERE = "(...given) => [...given.slice(0, -1), new URL('.', location.href).href]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,10 +50,7 @@ class Outputs:
     result: gr.Textbox
     told: gr.HTML
     model: gr.HTML
-    fold: gr.Accordion
-    code: gr.HTML
-    again: gr.Button
-    here: gr.Textbox
+    fold: CodeFold
     found: gr.State
 
 
@@ -85,12 +82,7 @@ def _inputs() -> Inputs:
         max_lines=18,
         elem_id="translate-text",
     )
-    with gr.Row(elem_classes="q-chips"):
-        html(f"<span>{say('rerank.examples')}</span>")
-        tries = tuple(
-            gr.Button(label(example.key), size="sm", elem_classes="q-chip", min_width=0)
-            for example in examples.TRANSLATE
-        )
+    tries = chips(each.key for each in examples.TRANSLATE)
     with gr.Row():
         go = gr.Button(
             label("translate.go"),
@@ -124,11 +116,8 @@ def _outputs() -> Outputs:
     )
     told = html(elem_id="translate-told", elem_classes="q-slot")
     model = html(elem_id="translate-model")
-    with gr.Accordion(label("shell.code"), open=False, elem_classes="q-fold q-code-fold") as fold:
-        code = html(elem_id="translate-code")
-    again = gr.Button(label("shell.code"), visible="hidden", elem_classes="q-code-again")
-    here = gr.Textbox(visible=False)
-    return Outputs(target, result, told, model, fold, code, again, here, found=gr.State(""))
+    fold = code_fold(NAME)
+    return Outputs(target, result, told, model, fold, found=gr.State(""))
 
 
 def _translate(portal: Portal, page: "Page", given: Inputs, shown: Outputs) -> None:
@@ -231,8 +220,7 @@ def _follow(portal: Portal, page: "Page", given: Inputs, shown: Outputs) -> None
         made = translate_samples(here.rstrip("/"), clean(text or "")[0], source, target)
         left = say("translate.code_left_out", count=made.left_out)
         more = note("info", left) if made.left_out else ""
-        curl = code_block("curl", "curl", made.curl)
-        return more + curl + code_block("python", say("rerank.python"), made.python), here
+        return more + draw_code(made.curl, made.python), here
 
     @guarded(portal)
     async def aim(source: str, target: str) -> str:
@@ -246,15 +234,9 @@ def _follow(portal: Portal, page: "Page", given: Inputs, shown: Outputs) -> None
     inputs = [given.text, *sides, shown.result, shown.found]
     given.swap.click(swap, inputs, swapped, **QUIET)
     gr.on([given.source.input, shown.target.input], aim, sides, shown.told, **QUIET)
-    coded: dict[str, Any] = {
-        "fn": code,
-        "inputs": [given.text, *sides, shown.here],
-        "outputs": [shown.code, shown.here],
-        "js": HERE,
-        **QUIET,
-    }
+    coded = shown.fold.fill(code, [given.text, *sides])
     changes = [given.source.change, shown.target.change]
-    gr.on([page.blocks.load, shown.fold.expand, shown.again.click, *changes], **coded)
+    gr.on([page.blocks.load, *shown.fold.events(), *changes], **coded)
 
 
 def _told(asked: Passage, whole: Translation, answer: Answer, title: str, seconds: float) -> str:
