@@ -5,6 +5,7 @@ import logging
 import socket
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -251,10 +252,12 @@ def test_it_is_offered_only_where_a_server_is_named() -> None:
 
 
 @contextmanager
-def served(server: ScoringServer, folder: Path, **batching: Any) -> Iterator[httpx.Client]:
+def served(
+    server: ScoringServer, folder: Path, seconds: float = 5, **batching: Any
+) -> Iterator[httpx.Client]:
     settings = Settings(
         state_dir=folder,
-        rerank=Rerank(model="upstream", upstream=server.url, upstream_seconds=5),
+        rerank=Rerank(model="upstream", upstream=server.url, upstream_seconds=seconds),
         batching=Batching(engine_threads=1, **batching),
     )
     with (
@@ -282,6 +285,34 @@ def test_through_the_route_it_ranks_and_its_faults_keep_their_status(tmp_path: P
         assert len(server.requests) == 8
         server.answer = scores
         assert client.post("/v1/rerank", json=body).status_code == 200
+
+
+def test_a_visitor_who_hangs_up_ends_the_work_on_the_server(tmp_path: Path) -> None:
+    closed = threading.Event()
+
+    def silent(connection: socket.socket, body: dict[str, Any]) -> None:
+        while is_open(connection):
+            pass
+        closed.set()
+
+    body = {"query": QUERY, "documents": list(DOCUMENTS)}
+    with scoring_server() as server, served(server, tmp_path, 40) as client:
+        assert client.post("/v1/rerank", json=body).status_code == 200
+        server.answer = silent
+        with pytest.raises(httpx.ReadTimeout):
+            client.post("/v1/rerank", json={**body, "query": "else"}, timeout=1)
+        assert closed.wait(20)
+        server.answer = scores
+        assert client.post("/v1/rerank", json=body).status_code == 200
+
+
+def test_four_threads_at_once_get_what_one_gets() -> None:
+    queries = (QUERY, "Grain fell.", "desk light", "prices that")
+    batches = [[Pair(query, text, ()) for text in DOCUMENTS] for query in queries]
+    with scoring_server() as server, engine(server) as upstream, ThreadPoolExecutor(4) as threads:
+        alone = [upstream.run(batch, emit) for batch in batches]
+        again = threads.map(lambda n: upstream.run(batches[n % 4], emit), range(40))
+        assert list(again) == alone * 10
 
 
 def test_one_document_that_the_server_refuses_fails_alone(tmp_path: Path) -> None:

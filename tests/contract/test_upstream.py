@@ -6,6 +6,7 @@ import json
 import logging
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -116,6 +117,15 @@ def test_no_more_requests_are_open_than_the_setting_says(server: Server, address
         made = run(engine, *passages)
     assert [each.text for each in made] == [each.text.upper() for each in passages]
     assert server.most_open == 3
+
+
+def test_four_threads_at_once_get_what_one_gets(address: str) -> None:
+    passages = [Passage(f"word {n} and another", "en", "fr") for n in range(4)]
+    with loaded(address) as engine, ThreadPoolExecutor(4) as threads:
+        alone = [run(engine, each) for each in passages]
+        assert run(engine, *passages) == [made for (made,) in alone]
+        again = threads.map(lambda n: run(engine, passages[n % 4]), range(40))
+        assert list(again) == alone * 10
 
 
 def test_a_caller_who_left_closes_their_connection(server: Server, address: str) -> None:
