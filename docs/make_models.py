@@ -58,7 +58,7 @@ def _family(family: Family) -> Iterator[str]:
 def _notices(checkpoints: Iterable[Model]) -> Iterator[str]:
     told: dict[str, list[str]] = {}
     for model in checkpoints:
-        told.setdefault(model.notice, []).append(f"`{model.name}`")
+        told.setdefault(model.notice[0], []).append(f"`{model.name}`")
     for notice, names in told.items():
         if notice:
             yield f"{', '.join(names)}: {notice}\n"

@@ -16,7 +16,7 @@ from backends.engines.weights import is_on_disk
 from backends.families import Family
 from backends.serving import Progress, Status
 from ui.draw import Tone, bar, chip
-from ui.texts import both, say, territory
+from ui.texts import both, say
 
 
 def shelf(family: Family, status: Status, group: settings.Models) -> str:
@@ -73,22 +73,23 @@ def terms(model: Model, key: str, group: settings.Models) -> str:
 
 
 def _terms(model: Model, key: str, group: settings.Models) -> Iterator[tuple[str, str]]:
-    yield "admin.licence", escape(model.licence)
-    yield "admin.territory", both(*territory(model.territory))
-    yield "shelf.notice", escape(model.notice)
+    yield "admin.licence", both(model.licence, model.licence_zh or model.licence)
+    yield "admin.territory", both(model.territory, model.territory_zh)
+    yield "shelf.notice", both(*model.notice) if model.notice[0] else ""
     yield "shelf.memory", memory(model)
-    yield "shelf.how", _how(model, key, group)
+    yield "shelf.how", how(model, key, group)
 
 
 def memory(model: Model) -> str:
     """The weights at each number type; "" for a model whose parameters nobody counted."""
     if not model.parameters:
-        return ""
-    sizes = {"bf16": amount(2 * model.parameters), "small": amount(model.parameters)}
-    return say("shelf.sizes", **sizes)
+        return say("shelf.one_size") if model.embedded else ""
+    sizes = {"small": 1, "bf16": 2, "full": 4}  # bytes for each
+    return say("shelf.sizes", **{k: amount(n * model.parameters) for k, n in sizes.items()})
 
 
-def _how(model: Model, key: str, group: settings.Models) -> str:
+def how(model: Model, key: str, group: settings.Models) -> str:
+    """What a person does to have it; "" where there is nothing to do."""
     if key in ("loaded", "loading", "unknown"):
         return ""
     words = {"files": ", ".join(model.files), "folder": f"{group.folder.name}/{model.source}"}

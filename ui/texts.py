@@ -297,10 +297,14 @@ TEXTS: dict[str, tuple[str, str]] = {
     ),
     # the loaded model
     "model.runs_on": ("{model} on {device}", "{model}，运行于 {device}"),
-    "model.terms": (
+    "translate.terms": (
         "Translated by a machine: {model}, under the {licence}; {territory}. Its authors do not "
         "endorse this service.",
         "机器翻译：{model}，依据 {licence}；适用地区：{territory}。模型作者不为本服务背书。",
+    ),
+    "fusion.terms": (
+        "A face changed by a machine: {model}, whose weights are for non-commercial research only.",
+        "由机器更换的人脸：{model}，其权重仅限用于非商业研究。",
     ),
     "model.provider": (
         "This service is provided by {provider}, not by the model's authors.",
@@ -327,16 +331,15 @@ TEXTS: dict[str, tuple[str, str]] = {
     "shelf.fetch": ("Can be fetched from {hub}", "可从 {hub} 下载"),
     "shelf.files": ("Needs files", "需要文件"),
     "shelf.unknown": ("Not in this version", "此版本尚不支持"),
-    "shelf.worldwide": ("worldwide", "全球"),
-    "shelf.not_eu_uk_kr": (
-        "not in the European Union, the United Kingdom or South Korea",
-        "不含欧盟、英国和韩国",
-    ),
     "shelf.notice": ("Notice", "声明"),
     "shelf.memory": ("Memory for the weights", "权重所需内存"),
     "shelf.sizes": (
-        "{bf16} at bf16, {small} at fp8 or int8 (computed)",
-        "bf16 为 {bf16}，fp8 或 int8 为 {small}（按参数量计算）",
+        "{bf16} at bf16, {small} at fp8 or int8; {full} at float32, as on a CPU (computed)",
+        "bf16 为 {bf16}，fp8 或 int8 为 {small}；float32（在 CPU 上）为 {full}（按参数量计算）",
+    ),
+    "shelf.one_size": (
+        "Small, and only as it comes: there is no bf16, fp8 or int8 of it.",
+        "很小，仅有随附的这一种形式，没有 bf16、fp8 或 int8 版本。",
     ),
     "shelf.files_are": ("Files", "文件"),
     "shelf.how": ("How to get it", "如何获取"),
@@ -482,7 +485,7 @@ TEXTS: dict[str, tuple[str, str]] = {
     "admin.runs_now": ("Runs now", "正在运行"),
     "admin.licence": ("Licence", "许可证"),
     "admin.source": ("Source", "来源"),
-    "admin.runs_on": ("Runs on", "运行于"),
+    "admin.runs_on": ("Meant to run on", "建议运行于"),
     "admin.territory": ("Territory", "适用地区"),
     "admin.known": (
         "Known, and not loadable in this version: {models}.",
@@ -534,7 +537,8 @@ TEXTS: dict[str, tuple[str, str]] = {
     ),
     "admin.history": ("Audit", "审计记录"),
     "admin.download": ("Download", "下载"),
-    "admin.chain_intact": ("Chain intact, {lines} lines", "哈希链完整，共 {lines} 行"),
+    "admin.chain_intact": ("Chain intact, {count} lines", "哈希链完整，共 {count} 行"),
+    "admin.chain_intact.one": ("Chain intact, {count} line", "哈希链完整，共 {count} 行"),
     "admin.chain_broken": ("Broken at line {line}: {why}", "第 {line} 行处断裂：{why}"),
     "admin.no_history": ("Nothing was changed yet", "尚无更改"),
     "admin.no_history_hint": (
@@ -743,12 +747,6 @@ def listed(names: Sequence[str], english: str, chinese: str) -> tuple[str, str]:
     if not most:
         return last, last
     return f"{', '.join(most)} {english} {last}", f"{'、'.join(most)} {chinese} {last}"
-
-
-def territory(where: str) -> tuple[str, str]:
-    """A model's territory in both languages; as it is where nobody has translated it."""
-    known = (TEXTS[key] for key in ("shelf.worldwide", "shelf.not_eu_uk_kr"))
-    return next((pair for pair in known if pair[0] == where), (where, where))
 
 
 def beside(english: str, chinese: str) -> str:

@@ -7,6 +7,7 @@ licence. Only this package imports model libraries, and only inside loaders.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from backends.settings import Settings
@@ -71,11 +72,13 @@ class Capabilities:
 class Model:
     """
     One model of a family. `load` is None for a model that we know of and that this version
-    cannot load. `about` and `limits` are (English, Chinese): what the page says of it.
+    cannot load. `about`, `limits` and `notice` are (English, Chinese): what the page says of it;
+    with `terms_with_results` it says the terms under each result, because the licence wants that.
     A model that is a checkpoint names its `files` (names or patterns) below the folder
     `<models>/<source>`, its repository on each hub, how many `parameters` it has, and which
     `architecture` its config.json must name; `sha256` pins files by name. `may_download` is
-    False where the licence forbids it.
+    False where the licence forbids it; `told` says then of each file in a folder what it is, as
+    (English, Chinese), and takes as long as reading it.
     `threads` may run it at once. `batch_tokens` caps a batch below the settings' cap, for a model
     that gains nothing from large ones and would only hold up those who left. `configure`
     makes the row of these settings, or None where they name nothing that it could load.
@@ -87,15 +90,19 @@ class Model:
     licence: str
     about: tuple[str, str]
     limits: tuple[str, str] = ("", "")
+    licence_zh: str = ""  # where it is a sentence and no name
     source: str = ""
     territory: str = "worldwide"
-    notice: str = ""
+    territory_zh: str = "全球"
+    notice: tuple[str, str] = ("", "")
+    terms_with_results: bool = False
     files: tuple[str, ...] = ()
     hubs: tuple[tuple[str, str], ...] = ()  # (hub, repository)
     parameters: int = 0
     architecture: str = ""
     sha256: tuple[tuple[str, str], ...] = ()
     may_download: bool = True
+    told: Callable[[Path], tuple[tuple[str, str], ...]] | None = None
     embedded: bool = False
     device: str = "CPU"
     threads: int = 1

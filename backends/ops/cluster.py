@@ -67,6 +67,7 @@ class Workload:
     loading: str = ""
     progress: Progress = field(default_factory=Progress)
     fetches: tuple[tuple[str, str], ...] = ()  # (model not on disk, the hub it would come from)
+    elsewhere: bool = False  # its pods are other processes, whose disks are not seen from here
 
 
 @dataclass(frozen=True, slots=True)

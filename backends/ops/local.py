@@ -105,7 +105,8 @@ class LocalCluster:
             in_flight=status.in_flight,
             loading=status.loading,
             progress=status.progress,
-            fetches=await asyncio.to_thread(self._fetches, name),
+            fetches=() if status.pods else await asyncio.to_thread(self._fetches, name),
+            elsewhere=bool(status.pods),
         )
 
     def _fetches(self, name: str) -> tuple[tuple[str, str], ...]:

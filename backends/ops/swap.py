@@ -8,10 +8,12 @@ cannot be loaded puts the old one's name back into the record. Every swap ends i
 
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
-from backends.engines import Capabilities, Model
+from backends import settings
+from backends.engines import Capabilities, Model, weights
+from backends.engines.download import hub_of
 from backends.engines.hub import amount
 from backends.errors import BadInput, Conflict, NotFound, QuartetError, Unavailable
 from backends.families import Family
@@ -94,7 +96,35 @@ def review(workload: Workload, model: str, families: Mapping[str, Family]) -> Pl
             field="model",
         )
     consequences = (*_consequences(name, old, new), *_terms(new, dict(workload.fetches)))
-    return Plan(workload.ref, workload.record, model, consequences, terms=bool(new.files))
+    return Plan(workload.ref, workload.record, model, consequences, terms=_has_terms(new))
+
+
+def with_files(
+    plan: Plan, workload: Workload, families: Mapping[str, Family], group: settings.Models
+) -> Plan:
+    """
+    The plan with what is told of files that the user must supply: what each is, or where it is
+    to be put. Reads them whole, so ask in a thread.
+    """
+    model = families[plan.ref.name].models[plan.model]
+    if workload.elsewhere or not model.files or hub_of(model, group):
+        return plan
+    try:
+        told = tuple(_of_files(model, group))
+    except OSError:  # taken away meanwhile; the load will say so
+        return plan
+    return replace(plan, consequences=(*plan.consequences, *told))
+
+
+def _of_files(model: Model, group: settings.Models) -> Iterator[Sentence]:
+    folder = group.folder / model.source
+    if lacking := weights.missing(folder, model.files):
+        yield (
+            f"It cannot be loaded yet: put {', '.join(lacking)} into {folder} first.",
+            f"目前无法加载：请先将 {'、'.join(lacking)} 放入 {folder}。",
+        )
+    elif model.told is not None:
+        yield from model.told(folder)
 
 
 def previous(workload: Workload, families: Mapping[str, Family]) -> Plan:
@@ -284,20 +314,30 @@ def _consequences(name: str, old: Model | None, new: Model) -> Iterator[Sentence
     )
 
 
+def _has_terms(model: Model) -> bool:
+    """Somebody else's checkpoint, here or on the server that is asked for it."""
+    return bool(model.files) or model.terms_with_results
+
+
 def _terms(new: Model, fetches: Mapping[str, str]) -> Iterator[Sentence]:
     """Licence, territory, notice, memory, and whether it is fetched first: of a checkpoint."""
-    if not new.files:
+    if not _has_terms(new):
         return
-    where = "" if new.territory == "worldwide" else f"; {new.territory}"
-    yield (f"Licence: {new.licence}{where}.", f"许可证：{new.licence}{where}。")
-    if new.notice:
-        yield (new.notice, new.notice)
+    is_bound = new.territory != "worldwide"
+    where, where_zh = (f"; {new.territory}", f"；{new.territory_zh}") if is_bound else ("", "")
+    yield (
+        f"Licence: {new.licence}{where}.",
+        f"许可证：{new.licence_zh or new.licence}{where_zh}。",
+    )
+    if new.notice[0]:
+        yield new.notice
     if new.parameters:
-        size = amount(2 * new.parameters)
+        size, full = amount(2 * new.parameters), amount(4 * new.parameters)
         yield (
-            f"Its weights take {size} of memory at bf16 (computed), beside those of the old model "
-            "until the exchange.",
-            f"权重在 bf16 下占用 {size} 内存（按参数量计算），切换前与旧模型同时占用。",
+            f"Its weights take {size} of memory at bf16, {full} at float32 as on a CPU (computed), "
+            "beside those of the old model until the exchange.",
+            f"权重在 bf16 下占用 {size} 内存，在 float32（CPU）下占用 {full}（按参数量计算），"
+            "切换前与旧模型同时占用。",
         )
     if new.name in fetches:
         hub = fetches[new.name]

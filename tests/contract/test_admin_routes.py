@@ -10,8 +10,10 @@ from typing import Any
 import httpx
 import pytest
 
+from backends.families import FAMILIES
 from backends.identity import COOKIE
 from backends.ops.audit import verify
+from backends.settings import Models
 from tests.stubs import Recorder, family, model
 from tests.ui.site import Site, site
 
@@ -73,6 +75,21 @@ def test_a_swap_is_planned_done_and_undone_against_the_revision_that_was_seen(
     lines = served.portal.audit.lines(4)
     assert {line.user.partition(" ")[0] for line in lines} == {"key"}
     assert {line.reason for line in lines} == {"by a program", f"Undo of revision {seen + 1}"}
+
+
+def test_a_plan_tells_of_files_that_one_must_supply_and_the_models_their_notice(
+    tmp_path: Path,
+) -> None:
+    models, families = Models(folder=tmp_path / "models"), {"fusion": FAMILIES["fusion"]}
+    with (
+        site(tmp_path / "state", families, models=models) as own,
+        by_key(own, "admin:swapper") as robot,
+    ):
+        plan = robot.post("services/fusion/plan", json={"model": "inswapper"}).json()
+        assert plan["terms"]
+        assert "It cannot be loaded yet: put det_10g.onnx" in plan["consequences"][-1]
+        rows = {row["name"]: row for row in robot.get("models").json()["models"]["fusion"]}
+        assert "InsightFace's, for non-commercial research only" in rows["inswapper"]["notice"]
 
 
 def test_a_swap_without_a_reason_or_to_nothing_changes_nothing(served: Site) -> None:

@@ -13,12 +13,13 @@ pytest.importorskip("onnx", reason="onnx is not installed: run `make models`.")
 from onnx import TensorProto
 
 from backends.engines.faces import Floats, Pixels
-from backends.engines.fusion import alignment, onnx_files
+from backends.engines.fusion import alignment, onnx_files, supplied
 from backends.engines.fusion.arcface import ArcFace
 from backends.engines.fusion.gfpgan import Gfpgan
 from backends.engines.fusion.inswapper import Swapper
-from backends.engines.fusion.onnx_files import APACHE, CPU, CUDA, RESEARCH, Network
+from backends.engines.fusion.onnx_files import CPU, CUDA, Network
 from backends.engines.fusion.scrfd import FivePoints, Scrfd
+from backends.engines.fusion.supplied import APACHE, RESEARCH
 from backends.errors import ModelLoadError, OutOfMemory, Unavailable
 from tests.portraits import face_of, photo, turned_points
 from tests.tiny import onnx_faces
@@ -336,19 +337,19 @@ def test_a_wrong_file_is_named_in_one_sentence(tmp_path: Path, which: str) -> No
 def test_a_file_is_told_by_its_hash_and_the_licence_of_the_published_one(tmp_path: Path) -> None:
     path = tmp_path / "det_10g.onnx"
     path.write_bytes(b"x" * 1_500_000)
-    file = onnx_files.supplied(path)
+    file = supplied.supplied(path)
     assert file.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
     assert file.said.en == (
         f"det_10g.onnx: 1.5 MB, sha256 {file.sha256}, not the published file. "
         "Licence of the published one: non-commercial research only."
     )
-    known = onnx_files.Supplied(path.name, 5, onnx_files.PUBLISHED[path.name], RESEARCH)
+    known = supplied.Supplied(path.name, 5, supplied.PUBLISHED[path.name], RESEARCH)
     assert ", the published file. " in known.said.en
     assert "与公开文件一致" in known.said.zh
     other = tmp_path / "gfpgan_1.4.onnx"
     other.write_bytes(b"")
-    assert onnx_files.supplied(other).licence == APACHE
-    assert "no published hash is known" in onnx_files.supplied(other).said.en
+    assert supplied.supplied(other).licence == APACHE
+    assert "no published hash is known" in supplied.supplied(other).said.en
 
 
 def test_the_gpu_is_asked_for_where_it_is_wanted_and_offered() -> None:

@@ -23,7 +23,7 @@ pytest.importorskip("onnx", reason="onnx is not installed: run `make models`.")
 
 from backends.engines import fusion, weights
 from backends.engines.download import hub_of
-from backends.engines.fusion import MODELS, Blend, Progress, onnx_files
+from backends.engines.fusion import MODELS, Blend, Progress, onnx_files, supplied
 from backends.engines.fusion.onnx_swap import InSwapper
 from backends.engines.hub import TITLES
 from backends.errors import ModelLoadError
@@ -159,7 +159,7 @@ def test_no_row_of_fusion_is_fetched_from_any_hub() -> None:
     assert {hub_of(row, group) for row in MODELS.values() for group in groups} == {""}
 
 
-@pytest.mark.parametrize("name", onnx_files.RESTORERS)
+@pytest.mark.parametrize("name", supplied.RESTORERS)
 async def test_a_damaged_restorer_is_named_and_the_old_model_keeps_serving(
     world: World, tmp_path: Path, name: str
 ) -> None:

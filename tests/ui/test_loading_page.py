@@ -9,10 +9,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import httpx
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, LocatorAssertions, Page, expect
 
 from backends.families import FAMILIES
+from backends.identity import COOKIE
 from backends.settings import Models, Rerank
 from tests.hub import Hub, hub
 from tests.ui.conftest import DESKTOP, PHONE, Opener, Visit
@@ -24,6 +26,7 @@ pytest.importorskip("modelscope_hub", reason="Install what real models need: mak
 NAME = "ms-marco-minilm-l6-v2"
 TITLE = "ms-marco-MiniLM-L6-v2"
 AGREED = "I have read its licence"
+PASSWORD = "correct horse battery"
 LARGE = ("model.safetensors",)
 LATER = 60_000.0  # milliseconds in which a tiny model is surely read
 
@@ -69,14 +72,25 @@ def _wait(gate: threading.Event) -> None:
 
 
 def review(page: Page, title: str = TITLE, licence: str = "Licence: Apache-2.0.") -> None:
-    page.wait_for_selector("#swap-about .chip")
-    page.get_by_role("radio", name=title, exact=True).check()
-    expect(page.locator("#swap-about")).to_contain_text("Can be fetched from ModelScope")
-    page.click("#swap-review")
-    change = expect(page.locator("#swap-panel .q-change"))
+    choose(page, title, "Can be fetched from ModelScope")
+    change = reviewed(page)
     change.to_contain_text(licence)
     change.to_contain_text("fetched from ModelScope first")
+
+
+def choose(page: Page, title: str, files: str) -> None:
+    page.wait_for_selector("#swap-about .chip")
+    page.get_by_role("radio", name=title, exact=True).check()
+    expect(page.locator("#swap-about")).to_contain_text(files, use_inner_text=True)
+
+
+def reviewed(page: Page) -> LocatorAssertions:
+    """What the review says, with a reason given."""
+    page.click("#swap-review")
+    change = page.locator("#swap-panel .q-change")
+    expect(change).to_be_visible()
     page.fill("#swap-reason textarea", "it reads whole sentences")
+    return expect(change)
 
 
 OTHERS = "#rerank-model .q-others > summary"
@@ -137,20 +151,41 @@ def swap(own: Site, visit: Opener, title: str, licence: str) -> None:
     expect(admin.locator("#swap-message")).to_contain_text("now runs", timeout=LATER)
 
 
+@pytest.mark.parametrize("model", ["HY-MT1.5 1.8B", "HY-MT1.5 7B", "Hy-MT2 1.8B"])
 def test_what_a_licence_demands_stands_under_the_result(
-    browser: Browser, visit: Opener, tmp_path: Path
+    browser: Browser, visit: Opener, tmp_path: Path, model: str
 ) -> None:
     from tests.tiny.hymt import build
 
-    repo = "Tencent-Hunyuan/HY-MT1.5-1.8B"
-    with portal(tmp_path, "translate", repo, build(tmp_path / "tiny")) as own:
-        swap(own, visit, "HY-MT1.5 1.8B", "not in the European Union")
+    series, size = model.split()
+    tiny, is_bound = build(tmp_path / "tiny", size), series == "HY-MT1.5"
+    with portal(tmp_path, "translate", f"Tencent-Hunyuan/{series}-{size}", tiny) as own:
+        swap(own, visit, model, "not in the European Union" if is_bound else "Licence: Apache-2.0.")
         page = visit("/?tab=translate", at=own.url).page
         page.fill("#translate-text textarea", "Good.")
         page.click("#translate-go")
         told = expect(page.locator("#translate-told"))
-        told.to_contain_text("Translated by a machine: HY-MT1.5 1.8B", timeout=LATER)
-        told.to_contain_text("Tencent does not endorse it")
+        told.to_contain_text(f"{model}, revision 1", timeout=LATER)
+        if is_bound:
+            told.to_contain_text(f"Translated by a machine: {model}, under the Tencent")
+            told.to_contain_text("Tencent does not endorse it")
+        else:
+            told.not_to_contain_text("Translated by a machine")
+
+
+def test_a_fetched_cross_encoder_of_many_languages_ranks(
+    browser: Browser, visit: Opener, tmp_path: Path
+) -> None:
+    from tests.tiny.cross_encoder import build_xlm_roberta
+
+    tiny = build_xlm_roberta(tmp_path / "tiny")
+    with portal(tmp_path, "rerank", "BAAI/bge-reranker-v2-m3", tiny) as own:
+        swap(own, visit, "bge-reranker-v2-m3", "Licence: Apache-2.0.")
+        page = visit("/?tab=rerank", at=own.url).page
+        page.click("#rerank-go")
+        ranking = page.locator("#rerank-result")
+        expect(ranking).to_contain_text("bge-reranker-v2-m3, revision 1", timeout=LATER)
+        expect(ranking.locator(".rk")).to_have_count(8)
 
 
 def test_a_fetched_model_of_entailment_gives_probabilities_of_its_own(
@@ -209,3 +244,28 @@ def test_where_models_stand_is_readable_by_everyone(
     assert [line for line in opened.violations() if gradios not in line] == []
     assert not opened.scrolls_sideways()
     opened.picture(f"models-{theme}-{language}")
+
+
+def test_who_may_not_stop_a_download_has_no_button_for_it(scene: Scene, visit: Opener) -> None:
+    accounts = scene.site.portal.identity.accounts
+    accounts.add("vera", PASSWORD, ["viewer"])
+    accounts.add("sam", PASSWORD, ["viewer", "swapper"])
+    sam, vera = (signed_in(scene.site, visit, name) for name in ("sam", "vera"))
+    review(sam)
+    sam.get_by_label(AGREED).check()
+    sam.click("#swap-apply")
+    for page in (sam, vera):
+        expect(page.locator("#q-overview .q-way")).to_contain_text("Fetched")
+    expect(sam.locator("#q-stop")).to_be_visible()
+    expect(vera.locator("#q-stop")).to_be_hidden()
+    sam.click("#q-stop")
+    expect(sam.locator("#swap-message")).to_contain_text("sam stopped the download")
+
+
+def signed_in(own: Site, visit: Opener, name: str) -> Page:
+    """Admin, as this account."""
+    form = {"name": name, "password": PASSWORD}
+    answer = httpx.post(f"{own.url}/admin/sign-in", data=form, timeout=60)
+    cookie = {"name": COOKIE, "value": answer.cookies[COOKIE], "domain": "127.0.0.1", "path": "/"}
+    state = {"cookies": [cookie], "origins": []}
+    return visit("/admin/", at=own.url, storage_state=state).page

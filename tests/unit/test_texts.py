@@ -10,7 +10,7 @@ import pytest
 from backends.errors import BadInput
 from backends.families import FAMILIES
 from ui import shell, texts
-from ui.texts import TEXTS, both, label, listed, plain, refusal, say, territory, translations
+from ui.texts import TEXTS, both, label, listed, plain, refusal, say, translations
 
 UI = Path(texts.__file__).parent
 CHINESE = re.compile("[\u4e00-\u9fff]")
@@ -25,11 +25,15 @@ def test_names_are_listed_as_each_language_lists_them() -> None:
     assert listed(["a", "b", "c"], "or", "或") == ("a, b or c", "a、b 或 c")
 
 
-def test_every_models_territory_is_said_in_both_languages() -> None:
-    places = {model.territory for each in FAMILIES.values() for model in each.models.values()}
-    assert len(places) > 1
-    assert [each for each in places if territory(each)[0] == territory(each)[1]] == []
-    assert territory("the Moon") == ("the Moon", "the Moon")
+def test_every_models_terms_are_said_in_both_languages() -> None:
+    models = [model for each in FAMILIES.values() for model in each.models.values()]
+    assert len({model.territory for model in models}) > 1
+    for model in models:
+        chinese = [model.territory_zh, model.notice[1] or "无", model.licence_zh or "无"]
+        assert all(CHINESE.search(text) for text in chinese), model.name
+        assert bool(model.notice[0]) == bool(model.notice[1]), model.name
+        a_name = re.fullmatch(r"[-.\w]+|Tencent HY Community License", model.licence)
+        assert bool(a_name) != bool(model.licence_zh), model.name  # names stay as they are
 
 
 @pytest.mark.parametrize("key", TEXTS)

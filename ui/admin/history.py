@@ -20,7 +20,7 @@ OUTCOMES: dict[str, tuple[Tone, str]] = {
 def state(chain: Chain) -> str:
     """Intact or where it breaks, as HTML."""
     if chain.is_intact:
-        return chip("ok", say("admin.chain_intact", lines=chain.lines))
+        return chip("ok", say("admin.chain_intact", count=chain.lines))
     return chip("bad", say("admin.chain_broken", line=chain.broken, why=chain.why))
 
 

@@ -98,7 +98,7 @@ def _wire(portal: Portal, snapshot: Snapshot, page: shell.Page, screen: Screen) 
 
     async def drawn(who: Principal, seconds: int) -> tuple[Any, ...]:
         view = await snapshot.view()
-        return *draw(view, seconds), *(pane.draw(view, who) for pane in panes)
+        return *draw(view, seconds, who), *(pane.draw(view, who) for pane in panes)
 
     every, tick, shown, card = screen.every, screen.tick, screen.shown, screen.card
     usable = [control for pane in panes for control in pane.controls]
@@ -134,12 +134,12 @@ def _wire_stop(
     screen.stop.click(stop, screen.every, screen.shown, **QUIET)
 
 
-def draw(view: View, every: int) -> tuple[Any, ...]:
+def draw(view: View, every: int, who: Principal) -> tuple[Any, ...]:
     fetching = any(w.progress.stage == "downloading" for w in view.workloads.value)
     return (
         fleet.stamp(view, every),
         fleet.overview(view),
-        gr.update(visible=fetching),
+        gr.update(visible=fetching and who.may(Role.SWAPPER)),
         history.state(view.chain),
         history.table(view.lines),
     )

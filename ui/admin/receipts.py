@@ -11,14 +11,14 @@ from backends.identity import Role
 from backends.ops.cluster import Workload
 from backends.ops.swap import Plan, Receipt
 from ui.draw import chip, note
-from ui.shelf import memory, place
-from ui.texts import both, say, territory
+from ui.shelf import how, memory, place
+from ui.texts import both, say
 
 
-def about(family: Family, chosen: str | None, runs: str, group: settings.Models) -> str:
+def about(family: Family, chosen: str | None, workload: Workload, group: settings.Models) -> str:
     """The chosen model: what it is, its terms, its limits; and what cannot be chosen."""
     model = family.models.get(chosen or "")
-    shown = _facts(model, model.name == runs, group) if model else ""
+    shown = _facts(model, workload, group) if model else ""
     unloadable = [m.title for m in family.models.values() if m.load is None]
     known = (
         f'<p class="q-sub">{say("admin.known", models=", ".join(unloadable))}</p>'
@@ -28,23 +28,21 @@ def about(family: Family, chosen: str | None, runs: str, group: settings.Models)
     return f'<div class="q-about">{shown}{known}</div>'
 
 
-def _facts(model: Model, is_running: bool, group: settings.Models) -> str:
+def _facts(model: Model, workload: Workload, group: settings.Models) -> str:
     rows = [
-        ("admin.licence", escape(model.licence)),
+        ("admin.licence", both(model.licence, model.licence_zh or model.licence)),
         ("admin.source", escape(model.source)),
         ("admin.runs_on", escape(model.device)),
-        (
-            "admin.territory",
-            "" if model.territory == "worldwide" else both(*territory(model.territory)),
-        ),
-        ("shelf.notice", escape(model.notice if model.files else "")),
+        ("admin.territory", both(model.territory, model.territory_zh)),
+        ("shelf.notice", both(*model.notice) if model.notice[0] else ""),
         ("shelf.memory", memory(model)),
-        ("shelf.files_are", _files_are(model, group)),
+        *_files(model, workload, group),
     ]
     facts = "".join(
         f"<div><dt>{say(key)}</dt><dd>{value}</dd></div>" for key, value in rows if value
     )
-    state = chip("ok", say("admin.runs_now")) if is_running else ""
+    runs = any(pod.model == model.name for pod in workload.pods)  # not what is on its way
+    state = chip("ok", say("admin.runs_now")) if runs else ""
     limits = f"<p>{both(*model.limits)}</p>" if model.limits[0] else ""
     return (
         f'<p class="q-about-top">{chip("info", both(*model.about))} {state}</p>'
@@ -52,8 +50,12 @@ def _facts(model: Model, is_running: bool, group: settings.Models) -> str:
     )
 
 
-def _files_are(model: Model, group: settings.Models) -> str:
-    return say(f"shelf.{place(model, group)}", hub=hub_of(model, group)) if model.files else ""
+def _files(model: Model, workload: Workload, group: settings.Models) -> list[tuple[str, str]]:
+    if not model.files:
+        return []
+    key = "in_pods" if workload.elsewhere else place(model, group)
+    rows = [("shelf.files_are", say(f"shelf.{key}", hub=hub_of(model, group)))]
+    return [*rows, ("shelf.how", how(model, key, group))] if key == "files" else rows
 
 
 def lacks(role: Role) -> str:

@@ -5,6 +5,7 @@ Nothing is written before the last step, and that step tests again what the revi
 drawn is in `receipts`; what a swap does is in `backends.ops.swap`.
 """
 
+import asyncio
 from collections.abc import Coroutine
 from dataclasses import dataclass
 from typing import Any
@@ -14,7 +15,7 @@ import gradio as gr
 from backends.errors import NotFound, QuartetError
 from backends.identity import Role
 from backends.ops.cluster import Workload
-from backends.ops.swap import Plan, Receipt, review
+from backends.ops.swap import Plan, Receipt, review, with_files
 from backends.portal import Portal
 from ui import shell
 from ui.admin import receipts
@@ -118,13 +119,13 @@ async def look(
 ) -> tuple[Any, ...]:
     """The card as it is for this caller: what runs, what there is, what they may."""
     workload = await _workload(snapshot, service)
-    runs, record = workload.record.model, workload.record
+    record = workload.record
     may = principal(portal, request).may(Role.SWAPPER)
     choices = _choices(portal, service)
-    chosen = runs if runs in (name for _, name in choices) else None
+    chosen = record.model if record.model in (name for _, name in choices) else None
     return (
         gr.update(choices=choices, value=chosen),
-        receipts.about(portal.families[service], chosen, runs, portal.settings.models),
+        receipts.about(portal.families[service], chosen, workload, portal.settings.models),
         "" if may else receipts.lacks(Role.SWAPPER),
         gr.update(interactive=may),
         receipts.last(workload, portal.families[service]),
@@ -151,8 +152,8 @@ def _wire_review(portal: Portal, snapshot: Snapshot, card: Card) -> None:
     @guarded(portal)
     async def other_model(service: str, model: str, request: gr.Request) -> tuple[Any, ...]:
         require(portal, request, Role.VIEWER)
-        runs = (await _workload(snapshot, service)).record.model
-        about = receipts.about(portal.families[service], model, runs, portal.settings.models)
+        workload = await _workload(snapshot, service)
+        about = receipts.about(portal.families[service], model, workload, portal.settings.models)
         return about, *NOTHING_UNDER_REVIEW, ""
 
     @guarded(portal)
@@ -160,7 +161,10 @@ def _wire_review(portal: Portal, snapshot: Snapshot, card: Card) -> None:
         require(portal, request, Role.SWAPPER)
         snapshot.forget()  # a plan is made from what is there now
         try:
-            plan = review(await _workload(snapshot, service), model or "", portal.families)
+            workload = await _workload(snapshot, service)
+            plan = review(workload, model or "", portal.families)
+            group = portal.settings.models
+            plan = await asyncio.to_thread(with_files, plan, workload, portal.families, group)
         except QuartetError as error:  # stays beside the button; a toast would leave
             return *NOTHING_UNDER_REVIEW, receipts.refused(error)
         terms = gr.update(visible=plan.terms, value=False)

@@ -39,9 +39,15 @@ def draw_end(job: Job) -> str:
 
 
 def draw_pair(
-    before: Picture, after: Picture, job: Job, address: str, figures: str, minutes: int
+    before: Picture,
+    after: Picture,
+    job: Job,
+    address: str,
+    figures: str,
+    minutes: int,
+    terms: str = "",
 ) -> str:
-    """Both under a slider; `address` is where the file is, `figures` is HTML."""
+    """Both under a slider; `address` is where the file is, `figures` and `terms` are HTML."""
     notes = "".join(note("mid", both(*said)) for said in job.notes)
     slide = escape(plain("fusion.slide"))
     return (
@@ -54,7 +60,7 @@ def draw_pair(
         f'<input type="range" min="0" max="100" value="30" aria-label="{slide}"></div>'
         f'<p class="q-pair-words"><span>{say("fusion.before")}</span>'
         f"<span>{say('fusion.after')}</span></p>{notes}"
-        f"{note('info', say('fusion.marked', minutes=minutes))}"
+        f"{note('info', say('fusion.marked', minutes=minutes))}{terms}"
     )
 
 

@@ -27,7 +27,7 @@ from ui.guard import QUIET, ask, guarded, principal, streamed, validator
 from ui.tabs import examples
 from ui.tabs.frame import CodeFold, chips, code_fold, draw_code
 from ui.tabs.fused import draw_end, draw_faces, draw_pair, draw_progress, face_at
-from ui.tabs.models import answered_by, draw_model
+from ui.tabs.models import answered_by, draw_model, terms
 from ui.tabs.pictures import photo, read_result, read_upload, upload
 from ui.tabs.samples import fusion_samples
 from ui.texts import both, label, refusal, say
@@ -260,8 +260,9 @@ async def _ended(
         address = f"data:image/png;base64,{b64encode(data).decode()}"
     by = answered_by(portal.families[NAME].models[job.model].title, job.revision, job.pod)
     figures = say("fusion.done", model=by, milliseconds=round(seconds * 1e3))
+    told = terms(portal.families[NAME], job.model)
     return await asyncio.to_thread(
-        draw_pair, before, after, job, address, figures, _minutes(portal)
+        draw_pair, before, after, job, address, figures, _minutes(portal), told
     )
 
 

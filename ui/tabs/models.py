@@ -11,7 +11,7 @@ from backends.families import Family
 from backends.serving import State, Status
 from ui.draw import chip, note
 from ui.shelf import shelf
-from ui.texts import both, listed, say, territory
+from ui.texts import both, listed, say
 
 
 def draw_model(status: Status, family: Family, group: settings.Models) -> str:
@@ -35,23 +35,23 @@ def answered_by(title: str, revision: int, pod: str) -> tuple[str, str]:
     return f"{title}, revision {revision}{at[0]}", f"{title}，修订 {revision}{at[1]}"
 
 
-def terms(family: Family, name: str, provider: str) -> str:
+def terms(family: Family, name: str, provider: str = "") -> str:
     """What the licence of a model wants said under each of its results; "" where it wants none."""
     model = family.models.get(name)
-    if model is None or model.territory == "worldwide":
+    if model is None or not model.terms_with_results:
         return ""
     facts: dict[str, Any] = {
         "model": model.title,
         "licence": model.licence,
-        "territory": territory(model.territory),
+        "territory": (model.territory, model.territory_zh),
     }
     who = say("model.provider", provider=provider) if provider else ""
     more = (
-        f"<details><summary>{say('model.more_terms')}</summary>{_english(model.notice)}</details>"
-        if model.notice
+        f"<details><summary>{say('model.more_terms')}</summary>{both(*model.notice)}</details>"
+        if model.notice[0]
         else ""
     )
-    return note("info", f"{say('model.terms', **facts)} {who}{more}")
+    return note("info", f"{say(f'{family.name}.terms', **facts)} {who}{more}")
 
 
 def _is_gone(status: Status) -> bool:

