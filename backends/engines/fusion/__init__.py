@@ -220,7 +220,7 @@ MODELS: dict[str, Model] = {
             "Apache-2.0; it needs ArcFace, for non-commercial research only",
             "Apache-2.0；但需要仅限非商业研究的 ArcFace",
         ),
-        _later("hyperswap", "ResearchRAIL", "ResearchRAIL"),
+        _later("hyperswap", "ResearchRAIL", ""),
         _later("simswap", "Non-commercial", "非商业"),
         _later("blendswap", "Non-commercial", "非商业"),
         Model(

@@ -265,7 +265,7 @@ MODELS: dict[str, Model] = {
         ),
         _later(
             "Qwen3-VL-Reranker",
-            ("Apache-2.0", "Apache-2.0"),
+            ("Apache-2.0", ""),
             ("Texts and pictures, with an instruction; 2B, 8B", "文本与图片，支持指令；2B、8B"),
         ),
         _later(
