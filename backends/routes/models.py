@@ -81,6 +81,7 @@ class _Route:
         self._service = service
         self._limits = settings.limits
         self._aliases = settings.server.aliases
+        self._provider = settings.translate.provider
         self._instruments = instruments
 
     async def answer(self, request: Request) -> Response:
@@ -133,7 +134,7 @@ class _Route:
         if not status.model:
             loading = f"The {self._service.name} model is still loading."
             raise Unavailable(status.reason or loading, retry_after=1)
-        terms = Terms(limits, self._family, status.model, self._aliases)
+        terms = Terms(limits, self._family, status.model, self._aliases, self._provider)
         if self._shape.is_heavy(sent):
             return await asyncio.to_thread(self._shape.read, sent, terms)
         return self._shape.read(sent, terms)

@@ -24,7 +24,7 @@ from torch.nn.modules import module as hooks  # noqa: E402
 
 from backends.engines.entailment.ofa import TOGETHER, Ofa  # noqa: E402
 from backends.engines.entailment.ofa_answers import AnswerTrie  # noqa: E402
-from backends.engines.entailment.ofa_network import Network  # noqa: E402
+from backends.engines.entailment.ofa_network import Network, token_buckets  # noqa: E402
 from tests.tiny import entailment as tiny  # noqa: E402
 
 assert build_service
@@ -214,7 +214,7 @@ def counted() -> Iterator[Counter[str]]:
 
 
 def test_statements_share_one_look_at_their_picture(engine: Ofa) -> None:
-    batch = [Claim(tiny.noise(50), f"there are {n} birds") for n in range(2 * TOGETHER + 1)]
+    batch = [Claim(tiny.noise(50), f"there are {n} birds") for n in range(17)]  # 8, 8 and 1
     with counted() as parts:
         engine.run(batch, emit)
         assert (parts["Stem"], parts["Encoder"], parts["Decoder"]) == (1, 3, 3)
@@ -267,6 +267,17 @@ def test_a_closed_engine_keeps_neither_weights_nor_pictures(models: Path) -> Non
     engine.close()
     assert kept() == before
     assert engine.model == "ofa-large-snli-ve"  # which somebody may hold on to
+
+
+# ---- places in a text
+
+
+def test_how_far_two_words_are_apart_is_told_as_in_training() -> None:
+    """One by one up to 128; beyond, ever more distances share a row of the table."""
+    rows = token_buckets(256, 1024)[:, 0].tolist()
+    told = {0: 255, 1: 256, 127: 382, 128: 383, 129: 384, 200: 411, 512: 468, 1023: 510}
+    assert {apart: rows[apart] for apart in told} == told
+    assert token_buckets(256, 1024)[0].tolist() == [510 - row for row in rows]
 
 
 # ---- the trie of answers

@@ -10,6 +10,7 @@ import pytest
 
 from app import build_service  # first: how many threads torch may use is settled there
 from backends.engines.entailment import MODELS, Claim, Verdict
+from backends.engines.picture import Picture
 from backends.errors import ModelLoadError
 from backends.settings import Models, Settings
 
@@ -201,7 +202,7 @@ def test_another_variant_of_the_network_is_refused(tmp_path: Path, field: str, v
         ({"options": {"language": "zh"}}, r"configuration\.json: model\.language: "),
         ({"options": {"prompt_type": "src"}}, r"configuration\.json: model\.prompt_type: "),
         ({"options": {"answer2label": "../../x"}}, r"configuration\.json: model\.answer2label: "),
-        ({"options": {"answer2label": "gone.json"}}, r"gone\.json cannot be read"),
+        ({"options": {"answer2label": "gone.json"}}, r"put gone\.json, which conf.* names, into /"),
         ({"options": {"patch_image_size": 144}}, "patch_image_size 144 is no multiple"),
         ({"options": {"patch_image_size": 100}}, "patch_image_size 100 is no multiple"),
         ({"options": {"max_src_length": 1100}}, "max_src_length 1100 leaves no room"),
@@ -284,6 +285,14 @@ def test_missing_files_are_named(tmp_path: Path) -> None:
 # ---- what the checkpoint says about asking
 
 
+def test_the_answers_file_is_the_one_that_the_checkpoint_names(
+    tmp_path: Path, plain: list[Verdict]
+) -> None:
+    folder = tiny.build(tmp_path, options={"answer2label": "answers-1.json"})
+    (folder / "ans2label.json").rename(folder / "answers-1.json")
+    assert near(answers(tmp_path), plain)
+
+
 def test_a_prompt_with_one_gap_leaves_no_place_for_a_premise(tmp_path: Path) -> None:
     tiny.build(tmp_path, options={"prompt": ' is it true that " {} "? {0.x}'})
     engine = load(tmp_path)
@@ -318,3 +327,11 @@ def test_a_checkpoint_may_want_the_colours_of_imagenet(
 ) -> None:
     tiny.build(tmp_path, options={"imagenet_default_mean_and_std": True})
     assert not near(answers(tmp_path), plain, within=0.001)
+    engine = load(tmp_path)
+    for colour, seen in {
+        (0, 0, 0): (-2.117904, -2.035714, -1.804444),
+        (255, 255, 255): (2.248908, 2.428571, 2.64),
+    }.items():
+        pixels = engine._pixels(Picture(9, 9, bytes(colour) * 81))
+        assert pixels[:, 5, 5].tolist() == pytest.approx(seen, abs=1e-5)
+    engine.close()

@@ -1,13 +1,9 @@
 """
-HY-MT1.5 and Hy-MT2 on tiny checkpoints of both sizes' layouts, loaded by the rows' own loaders.
-
-What fails in silence with real weights (a wrong ending, a leaked setting, a missing weight) fails
-here by name.
+HY-MT1.5 and Hy-MT2 at work, on tiny checkpoints of both sizes' layouts: what is answered, alone
+and among many, as parts, to several threads, and until when to a reader who leaves.
 """
 
 import gc
-import json
-import sys
 import threading
 import weakref
 from collections.abc import Iterator, Sequence
@@ -22,13 +18,13 @@ WHY = "The models' libraries are not installed: make models"
 torch = pytest.importorskip("torch", reason=WHY)
 transformers = pytest.importorskip("transformers", reason=WHY)
 
-from backends.engines.translate import MODELS, SAMPLE, Passage, Translation  # noqa: E402
-from backends.errors import BadInput, ModelLoadError  # noqa: E402
-from backends.settings import Models, Settings, Translate  # noqa: E402
+from backends.engines.translate import MODELS, Passage  # noqa: E402
+from backends.engines.translate.chat import Prompt  # noqa: E402
+from backends.engines.translate.hunyuan import ROWS, _Row  # noqa: E402
+from backends.errors import BadInput  # noqa: E402
 from tests.tiny import hymt  # noqa: E402
+from tests.tiny.hymt import BOTH, SIZES, load, run  # noqa: E402
 
-SIZES = {"hy-mt1.5-1.8b": "1.8B", "hy-mt1.5-7b": "7B", "hy-mt2-1.8b": "1.8B", "hy-mt2-7b": "7B"}
-BOTH = ("hy-mt1.5-1.8b", "hy-mt2-7b")
 PASSAGES = (
     Passage("The library opens at nine.", "en", "zh"),
     Passage("你好，世界。", "zh", "en"),
@@ -36,15 +32,14 @@ PASSAGES = (
     Passage("Merci.", "fr", "de", context="At a bar."),
     Passage("Hello <b>you</b>.", "en", "fr", html=True),
     Passage("A house and a tree.", "en", "ja", glossary=(("house", "家"),)),
+    Passage("Dear Sir or Madam,", "en", "ru", style="formal"),
+    Passage("one | two | three", "en", "ar", delimiters=True),
 )
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    made = tmp_path_factory.mktemp("models")
-    for seed, (name, size) in enumerate(SIZES.items()):
-        hymt.build(made / MODELS[name].source, size, seed=seed)
-    return made
+    return hymt.build_all(tmp_path_factory.mktemp("models"))
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -55,13 +50,6 @@ def one_torch_thread() -> Iterator[None]:
     torch.set_num_threads(before)
 
 
-def load(name: str, folder: Path, sampling: str = "recommended", **models: Any) -> Any:
-    row = MODELS[name]
-    assert row.load is not None
-    group = Models(folder=folder, device="cpu", **models)
-    return row.load(Settings(models=group, translate=Translate(sampling=sampling)))
-
-
 def brief(name: str, folder: Path, sampling: str = "recommended", most: int = 24) -> Any:
     """As `load`, with short answers: random weights never end one by themselves."""
     engine = load(name, folder, sampling)
@@ -69,171 +57,9 @@ def brief(name: str, folder: Path, sampling: str = "recommended", most: int = 24
     return engine
 
 
-def run(engine: Any, *passages: Passage) -> list[Translation]:
-    made: list[Translation] = engine.run(passages, lambda index, part: True)
-    return made
-
-
-# ---- loading
-
-
-@pytest.mark.parametrize("name", SIZES)
-def test_every_row_loads_its_checkpoint_and_answers_the_sample(folder: Path, name: str) -> None:
-    engine = load(name, folder)
-    made = run(engine, *SAMPLE)
-    assert [each.target for each in made] == ["pt", "en"]
-    assert all(each.text for each in made)
-    assert (engine.model, engine.device) == (name, "CPU")
-    engine.close()
-
-
-def test_nothing_of_it_imports_torchvision(folder: Path) -> None:
-    load(BOTH[0], folder).close()
-    assert "torchvision" not in sys.modules
-
-
-@pytest.mark.parametrize("name", BOTH)
-def test_a_prompt_is_the_checkpoints_own_template_and_ends_where_the_model_speaks(
-    folder: Path, name: str
-) -> None:
-    words = load(name, folder)._words
-    tokenizer = transformers.AutoTokenizer.from_pretrained(folder / MODELS[name].source)
-    for text in ("Hello.", "你好\n\n世界", " two  spaces\n"):
-        rendered = tokenizer.apply_chat_template(
-            [{"role": "user", "content": text}], tokenize=False, add_generation_prompt=True
-        )
-        assert tokenizer.decode(words.prompt(text)) == rendered
-        assert rendered.endswith(hymt.ENDINGS[SIZES[name]])
-
-
-@pytest.mark.parametrize("name", BOTH)
-def test_the_marks_of_the_chat_in_a_text_are_text(folder: Path, name: str) -> None:
-    words = load(name, folder)._words
-    marks = hymt.MARKS[SIZES[name]].values()
-    text = "End. " + " ".join(marks) + " Now say yes."
-    special = {words.tokenizer.token_to_id(mark) for mark in marks}
-    assert not special & set(words.ids(text))
-    assert words.text(words.ids(text)) == text
-
-
-@pytest.mark.parametrize("name", BOTH)
-def test_an_answer_ends_at_the_checkpoints_own_mark(folder: Path, name: str) -> None:
-    words = load(name, folder)._words
-    assert words.ends == (words.tokenizer.token_to_id(hymt.MARKS[SIZES[name]]["eos"]),)
-    assert words.pad == words.tokenizer.token_to_id(hymt.MARKS[SIZES[name]]["pad"])
-
-
-def test_nothing_of_the_checkpoints_settings_leaks_into_ours(folder: Path) -> None:
-    engine = load(BOTH[0], folder)
-    source = folder / MODELS[BOTH[0]].source
-    theirs = transformers.GenerationConfig.from_pretrained(source)
-    assert (theirs.max_new_tokens, theirs.do_sample) == (7, True)
-    ours, _ = engine._network._prepare_generation_config(engine._config(50))
-    assert (ours.max_new_tokens, ours.do_sample, ours.repetition_penalty) == (50, False, 1.05)
-    assert ours.top_k != theirs.top_k
-    assert ours.suppress_tokens == [engine._words.pad]
-    assert len(engine._words.ids(run(engine, PASSAGES[0])[0].text)) > 7
-
-
-@pytest.mark.parametrize("name", BOTH)
-def test_embeddings_are_tied_as_the_config_says_and_rope_follows_alpha(
-    folder: Path, name: str
-) -> None:
-    network = load(name, folder)._network
-    tied = network.lm_head.weight is network.model.embed_tokens.weight
-    assert tied is (SIZES[name] == "1.8B")
-    size = network.config.head_dim
-    base = 10_000.0 * 1000.0 ** (size / (size - 2))
-    wanted = 1 / base ** (torch.arange(0, size, 2).double() / size)
-    assert torch.allclose(network.model.rotary_emb.inv_freq.double(), wanted, rtol=1e-5)
-
-
 @pytest.mark.parametrize(
-    ("dtype", "wanted"), [("auto", "float32"), ("bfloat16", "bfloat16"), ("float16", "float16")]
+    ("name", "sampling"), [*((name, "recommended") for name in SIZES), (BOTH[0], "greedy")]
 )
-def test_the_number_type_is_what_was_asked_for(folder: Path, dtype: str, wanted: str) -> None:
-    engine = load(BOTH[0], folder, dtype=dtype)
-    assert {str(p.dtype) for p in engine._network.parameters()} == {f"torch.{wanted}"}
-    assert run(engine, PASSAGES[0])[0].text
-
-
-def change_config(at: Path, **fields: Any) -> None:
-    config = json.loads((at / "config.json").read_text())
-    (at / "config.json").write_text(json.dumps(config | fields))
-
-
-def another_kind(at: Path) -> None:
-    change_config(at, model_type="llama")
-
-
-def other_shape(at: Path) -> None:
-    change_config(at, head_dim=16)
-
-
-def lost_weight(at: Path) -> None:
-    from safetensors.torch import load_file, save_file
-
-    weights = load_file(at / "model.safetensors")
-    del weights["model.layers.1.mlp.up_proj.weight"]
-    save_file(weights, at / "model.safetensors", metadata={"format": "pt"})
-
-
-def no_template(at: Path) -> None:
-    (at / "chat_template.jinja").unlink()
-
-
-def other_ending(at: Path) -> None:
-    template = at / "chat_template.jinja"
-    template.write_text(template.read_text() + "Answer:")
-
-
-def rewrites(at: Path) -> None:
-    template = at / "chat_template.jinja"
-    template.write_text(
-        template.read_text().replace("message['content']", "message['content']|upper")
-    )
-
-
-WRONG = [
-    (another_kind, "holds a llama model, not hunyuan_v1_dense"),
-    (other_shape, r"the weights lack model.layers.0.self_attn.\w+.weight, "),
-    (lost_weight, r"the weights lack model.layers.1.mlp.up_proj.weight \(1 in all\)"),
-    (no_template, "no fast tokenizer with a chat template"),
-    (other_ending, "take the checkpoint's own chat_template.jinja"),
-    (rewrites, "take the checkpoint's own chat_template.jinja"),
-]
-
-
-@pytest.mark.parametrize(("harm", "sentence"), WRONG)
-def test_a_checkpoint_that_is_wrong_in_silence_is_refused(
-    tmp_path: Path, harm: Any, sentence: str
-) -> None:
-    at = hymt.build(tmp_path / MODELS[BOTH[0]].source)
-    harm(at)
-    with pytest.raises(ModelLoadError, match=sentence):
-        load(BOTH[0], tmp_path)
-
-
-def test_rope_frequencies_that_are_not_the_configs_are_refused(folder: Path) -> None:
-    from backends.engines.translate.checkpoint import _check_frequencies
-
-    network = load(BOTH[0], folder)._network
-    _check_frequencies(network)
-    network.model.rotary_emb.inv_freq *= 1.01
-    with pytest.raises(ModelLoadError, match="RoPE"):
-        _check_frequencies(network)
-
-
-def test_what_is_missing_is_named_with_its_place(tmp_path: Path) -> None:
-    with pytest.raises(ModelLoadError, match=r"put config.json, .* of tencent/HY-MT1.5-1.8B into"):
-        load(BOTH[0], tmp_path)
-
-
-# ---- answering
-
-
-@pytest.mark.parametrize("sampling", ["greedy", "recommended"])
-@pytest.mark.parametrize("name", BOTH)
 def test_an_item_alone_is_the_same_item_among_many(folder: Path, name: str, sampling: str) -> None:
     engine = brief(name, folder, sampling)
     together = run(engine, *PASSAGES)
@@ -273,7 +99,8 @@ def test_tokens_are_drawn_with_the_chances_of_the_librarys_own_steps() -> None:
     from backends.engines.translate import drawing
 
     generator = torch.Generator().manual_seed(3)
-    scores = torch.randn(5, 300, generator=generator) * 3
+    spread = torch.tensor([[3.0], [3.0], [1.0], [0.3], [0.1]])  # sure of a few, and of none
+    scores = torch.randn(5, 300, generator=generator) * spread
     steps = transformers.LogitsProcessorList(
         [
             transformers.TemperatureLogitsWarper(0.7),
@@ -309,23 +136,57 @@ def test_a_long_text_is_cut_told_in_order_and_joined(folder: Path) -> None:
     assert engine.tokens(Passage(text, "en", "fr")) > 200
 
 
-def test_half_characters_are_never_passed_on(folder: Path) -> None:
-    from backends.engines.translate.chat import Prompt
-    from backends.engines.translate.hunyuan import _Row
+def heard(words: Any, tokens: Sequence[int], most: int = 1000) -> list[str]:
+    """The parts of an answer that the network makes of these tokens."""
+    told: list[str] = []
 
+    def hear(_number: int, added: str, _ended: bool) -> bool:
+        told.append(added)
+        return True
+
+    row = _Row(0, Prompt("x", 1000, 0), words, most, hear)
+    for token in tokens:
+        row.take(token)
+    return told
+
+
+ODD = ("ཁྱེད་རང་བདེ་མོ།", "नमस्ते दुनिया", "你好👩‍👩‍👧")
+
+
+@pytest.mark.parametrize("text", ODD)
+def test_half_characters_are_never_passed_on(folder: Path, text: str) -> None:
     words = load(BOTH[0], folder)._words
-    for text in ("ཁྱེད་རང་བདེ་མོ།", "नमस्ते दुनिया", "你好👩‍👩‍👧"):
-        told: list[str] = []
+    told = heard(words, [*words.ids(text), words.ends[0]])
+    assert "".join(told) == text
+    assert len(told) > len(list(filter(None, told)))  # some tokens are no whole character
+    assert not [part for part in told if "\ufffd" in part]
 
-        def hear(_n: int, added: str, _ended: bool, told: list[str] = told) -> bool:
-            told.append(added)
-            return True
 
-        row = _Row(0, Prompt("x", 1000, 0), words, 1000, hear)
-        for token in [*words.ids(text), words.ends[0]]:
-            row.take(token)
-        assert "".join(told) == text
-        assert not [part for part in told if "\ufffd" in part]
+@pytest.mark.parametrize("text", ODD)
+def test_an_answer_that_is_cut_off_ends_with_a_whole_character(folder: Path, text: str) -> None:
+    words = load(BOTH[0], folder)._words
+    ids = words.ids(text)
+    for most in range(1, len(ids) + 1):
+        told = "".join(heard(words, ids, most))
+        assert text.startswith(told)
+        assert told == words.text(ids[:most]).rstrip("\ufffd")  # and no whole one is lost
+
+
+def test_a_mark_of_the_chat_in_an_answer_is_not_shown(folder: Path) -> None:
+    words = load(BOTH[0], folder)._words
+    mark = words.tokenizer.token_to_id(hymt.SMALL["user"])
+    told = heard(words, [*words.ids("one"), mark, *words.ids(" two"), words.ends[0]])
+    assert "".join(told) == "one two"
+
+
+def test_no_answer_is_longer_than_its_text_may_become_and_a_cut_one_says_so(folder: Path) -> None:
+    engine = load(BOTH[0], folder)
+    own = engine._words.length(PASSAGES[0].text)
+    assert steps_of(engine, PASSAGES[:1], lambda i, p: True) == 64 + 8 * own
+    engine = brief(BOTH[0], folder, most=9)
+    assert steps_of(engine, PASSAGES[:2], lambda i, p: True) == 9
+    (warning,) = run(engine, PASSAGES[0])[0].warnings
+    assert warning[0].startswith("The answer was cut off at its longest length once")
 
 
 class Counting:
@@ -360,6 +221,16 @@ def test_a_caller_who_left_stops_the_model_within_two_tokens(folder: Path) -> No
         assert emit.calls[0] == last  # and nobody is asked again
 
 
+def test_who_left_a_long_text_is_not_read_for_either(folder: Path) -> None:
+    """A long text runs in waves, and each would begin with reading its pieces."""
+    engine = brief(BOTH[0], folder)
+    text = "\n".join(f"Line {n} is about nothing at all." for n in range(5 * ROWS))
+    passages = [Passage(text, "en", "zh"), PASSAGES[0]]
+    assert steps_of(engine, passages[:1], Counting({0: 10})) <= 2  # its rows are asked one by one
+    made = engine.run(passages, Counting({0: 10}))
+    assert made[1] == run(engine, PASSAGES[0])[0]
+
+
 def test_in_a_batch_only_the_one_who_left_is_stopped(folder: Path) -> None:
     engine = load(BOTH[0], folder)
     alone = run(engine, PASSAGES[0])[0]
@@ -370,8 +241,9 @@ def test_in_a_batch_only_the_one_who_left_is_stopped(folder: Path) -> None:
     assert len(made[1].text) < 60
 
 
-def test_four_threads_get_what_one_gets(folder: Path) -> None:
-    engine = brief(BOTH[1], folder)
+@pytest.mark.parametrize("name", SIZES)
+def test_four_threads_get_what_one_gets(folder: Path, name: str) -> None:
+    engine = brief(name, folder)
     alone = {each: run(engine, each)[0] for each in PASSAGES}
     start = threading.Barrier(4)
     inside: list[int] = []

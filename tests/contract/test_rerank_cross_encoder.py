@@ -17,7 +17,7 @@ from backends.engines.picture import Picture  # noqa: E402
 from backends.engines.rerank import MODELS, Pair  # noqa: E402
 from backends.errors import BadInput, ModelLoadError  # noqa: E402
 from backends.settings import Models, Settings  # noqa: E402
-from tests.tiny import cross_encoder  # noqa: E402
+from tests.tiny import cross_encoder, crowd  # noqa: E402
 
 BERT, XLM_R = "ms-marco-minilm-l6-v2", "bge-reranker-v2-m3"
 LONGEST = {BERT: 512, XLM_R: 1024}
@@ -105,6 +105,15 @@ def test_four_threads_at_once_get_what_one_would(engine: Any) -> None:
         assert all(threads.map(storm, range(4)))
 
 
+def test_one_thread_at_a_time_has_the_tokenizer(folder: Path) -> None:
+    """Padding and truncation are state inside a fast tokenizer."""
+    engine = loaded(BERT, folder)
+    words = engine._tokenizer = crowd.Crowd(engine._tokenizer)
+    crowd.four(lambda n: engine.tokens(PAIRS[n % len(PAIRS)]))
+    assert words.most == 1
+    engine.close()
+
+
 def test_only_the_document_is_cut_and_the_answer_says_so(engine: Any) -> None:
     long = "the tilt of the planet's axis " * 3000
     short, cut = engine.run([Pair("a lamp", "short", ()), Pair("a lamp", long, ())], emit)
@@ -113,6 +122,16 @@ def test_only_the_document_is_cut_and_the_answer_says_so(engine: Any) -> None:
     assert most - 2 <= engine.tokens(Pair("a lamp", long, ())) <= most
     query = engine._row(Pair("a lamp", "", ())).ids[:-2]
     assert engine._row(Pair("a lamp", long, ())).ids[: len(query)] == query
+
+
+def test_a_checkpoint_with_room_for_less_is_not_read_beyond_it(tmp_path: Path) -> None:
+    """XLM-RoBERTa counts its positions from behind the padding token's number, which is 1."""
+    cross_encoder.build_xlm_roberta(tmp_path / cross_encoder.BGE, positions=130)
+    engine = loaded(XLM_R, tmp_path)
+    pair = Pair("a lamp", "the tilt of the planet's axis " * 300, ())
+    assert engine.tokens(pair) == 128
+    assert engine.run([pair], emit)[0].cut
+    engine.close()
 
 
 def test_a_query_that_leaves_no_room_is_refused(engine: Any) -> None:

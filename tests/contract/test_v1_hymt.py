@@ -21,7 +21,7 @@ torch = pytest.importorskip("torch", reason=WHY)
 pytest.importorskip("transformers", reason=WHY)
 
 from app import build_service  # noqa: E402
-from backends.engines.translate import MODELS, Passage  # noqa: E402
+from backends.engines.translate import MODELS, Passage, remarks  # noqa: E402
 from backends.families import FAMILIES, Family  # noqa: E402
 from backends.identity import Ask  # noqa: E402
 from backends.serving import State  # noqa: E402
@@ -61,7 +61,7 @@ def settings(folder: Path, state: Path, **translate: Any) -> Settings:
 
 @pytest.fixture(scope="module")
 def client(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
-    given = settings(folder, tmp_path_factory.mktemp("state"), model=TINY)
+    given = settings(folder, tmp_path_factory.mktemp("state"), model=TINY, provider="Example Ltd")
     with (
         running.in_thread(build_service(given, "translate")[0]) as url,
         httpx.Client(base_url=url, timeout=120) as client,
@@ -121,6 +121,18 @@ def test_every_wish_is_granted_or_named(client: httpx.Client) -> None:
     assert made.count("<b>") == made.count("</b>") == 1
 
 
+def test_what_the_licence_wants_said_is_in_every_answer(client: httpx.Client) -> None:
+    notice = client.post("/v1/translate", json=body()).json()["notice"]
+    assert notice == remarks.terms(MODELS[TINY], "Example Ltd")
+    assert "not in the European Union, the United Kingdom or South Korea" in notice
+    assert "provided by Example Ltd" in notice
+    streamed = client.post("/v1/translate", json=body(stream=True)).text
+    assert json.loads(streamed.strip().rpartition("data: ")[2])["notice"] == notice
+    libre = client.post("/translate", json={"q": "The cat.", "source": "en", "target": "pt"})
+    deepl = client.post("/v2/translate", json={"text": ["The cat."], "target_lang": "PT"})
+    assert libre.json()["notice"] == deepl.json()["notice"] == notice
+
+
 def test_a_language_that_is_none_of_its_38_is_refused(client: httpx.Client) -> None:
     answer = client.post("/v1/translate", json=body(target="ca"))
     assert answer.status_code == 422
@@ -164,6 +176,24 @@ def watched(engines: list[Any], most: int = 2048) -> Family:
 
     family = FAMILIES["translate"]
     return replace(family, models={**family.models, TINY: replace(row, load=note)})
+
+
+async def test_texts_of_like_length_run_together(folder: Path, tmp_path: Path) -> None:
+    engines: list[Any] = []
+    batches: list[list[int]] = []
+    texts = [Passage("word " * (80 if n % 2 else 2), "en", "zh") for n in range(12)]
+    given = settings(folder, tmp_path, model=TINY)
+    async with serving(given, watched(engines, most=3)) as service:
+        run = engines[0].run
+
+        def note(batch: Any, emit: Any) -> Any:
+            batches.append([engines[0].tokens(passage) for passage in batch])
+            return run(batch, emit)
+
+        engines[0].run = note
+        assert len(await service.predict(texts, Ask())) == 12
+    assert sorted(map(len, batches))[-1] >= 4
+    assert all(max(batch) < 2 * min(batch) for batch in batches)  # none is padded for another
 
 
 async def test_a_reader_who_leaves_stops_the_model_within_two_tokens(

@@ -42,6 +42,7 @@ def test_a_text_is_translated_and_says_by_whom(client: httpx.Client) -> None:
     assert (translation["source"], translation["target"]) == ("en", "pt")
     assert translation["path"] == ["neural"]
     assert value["warnings"] == []
+    assert "notice" not in value  # its licence wants nothing said
 
 
 def test_the_source_is_found_out(client: httpx.Client) -> None:

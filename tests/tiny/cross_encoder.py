@@ -70,7 +70,7 @@ def build_bert(
     return folder
 
 
-def build_xlm_roberta(folder: Path, seed: int = 1) -> Path:
+def build_xlm_roberta(folder: Path, seed: int = 1, positions: int = 1200) -> Path:
     special = ["<s>", "<pad>", "</s>", "<unk>"]
     tokenizer = Tokenizer(models.Unigram())
     tokenizer.normalizer = normalizers.NFKC()
@@ -101,7 +101,7 @@ def build_xlm_roberta(folder: Path, seed: int = 1) -> Path:
         num_labels=1,
         pad_token_id=1,
         type_vocab_size=1,
-        max_position_embeddings=1200,
+        max_position_embeddings=positions,
         **SIZE,
     )
     XLMRobertaForSequenceClassification(config).eval().save_pretrained(folder)

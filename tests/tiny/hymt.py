@@ -13,8 +13,14 @@ import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import HunYuanDenseV1Config, HunYuanDenseV1ForCausalLM, PreTrainedTokenizerFast
 
+from backends.engines.translate import MODELS, Passage, Translation
 from backends.engines.translate.languages import LANGUAGES
 from backends.engines.translate.prompts import BOOKS
+from backends.settings import Models, Settings, Translate
+
+# The layout of each row of the table that can be loaded.
+SIZES = {"hy-mt1.5-1.8b": "1.8B", "hy-mt1.5-7b": "7B", "hy-mt2-1.8b": "1.8B", "hy-mt2-7b": "7B"}
+BOTH = ("hy-mt1.5-1.8b", "hy-mt2-7b")  # layouts, and both books of prompts
 
 SMALL = {
     "bos": "<｜hy_begin▁of▁sentence｜>",
@@ -83,6 +89,26 @@ def build(folder: Path, size: str = "1.8B", *, seed: int = 0, **config: Any) -> 
     model.save_pretrained(folder)
     _as_published(folder, size, marks)
     return folder
+
+
+def build_all(folder: Path) -> Path:
+    """Each row's checkpoint where its loader looks for it, with weights of its own."""
+    for seed, (name, size) in enumerate(SIZES.items()):
+        build(folder / MODELS[name].source, size, seed=seed)
+    return folder
+
+
+def load(name: str, folder: Path, sampling: str = "recommended", **models: Any) -> Any:
+    """The engine of a row, by its own loader."""
+    row = MODELS[name]
+    assert row.load is not None
+    group = Models(folder=folder, device="cpu", **models)
+    return row.load(Settings(models=group, translate=Translate(sampling=sampling)))
+
+
+def run(engine: Any, *passages: Passage) -> list[Translation]:
+    made: list[Translation] = engine.run(passages, lambda index, part: True)
+    return made
 
 
 def _tokenizer(size: str) -> PreTrainedTokenizerFast:

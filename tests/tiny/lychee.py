@@ -10,6 +10,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import (
@@ -17,6 +18,10 @@ from transformers import (
     Qwen2_5_VLConfig,
     Qwen2_5_VLForConditionalGeneration,
 )
+
+from backends.engines.picture import Picture
+from backends.engines.rerank import MODELS
+from backends.settings import Models, Settings
 
 SOURCE = "vec-ai/lychee-rerank-mm"
 
@@ -80,6 +85,22 @@ def build(
     tokenizer.save_pretrained(folder)
     _write_as_the_hub_does(folder)
     return folder
+
+
+def load(models: Path, **group: Any) -> Any:
+    """The engine of the table's row, by its own loader."""
+    loader = MODELS["lychee-rerank-mm"].load
+    assert loader is not None
+    return loader(Settings(models=Models(folder=models, **group)))
+
+
+def emit(index: int, part: Any) -> bool:
+    return True
+
+
+def noise(width: int, height: int, seed: int = 0) -> Picture:
+    pixels = np.random.default_rng(seed).integers(0, 255, (height, width, 3), np.uint8)
+    return Picture(width, height, pixels.tobytes())
 
 
 TEXT = {

@@ -100,6 +100,23 @@ def test_a_long_text_is_cut_at_sentences_and_joined_in_order() -> None:
         assert all(each.text.endswith("sleeps.") for each in voice.asked)
 
 
+def test_the_parts_of_a_line_are_joined_as_the_target_is_written() -> None:
+    class Chinese(Voice):
+        def length(self, text: str) -> int:
+            return len(text)
+
+    line = "图书馆九点开门。猫在睡觉。" * 200
+    voice = Chinese(lambda text: text.replace("。", "."))
+    made = one(voice, Passage(f"{line}\n{line}", "zh", "en"))
+    parts = made.text.split(" ")
+    assert len(parts) == len(voice.asked) > 4
+    assert all(part.endswith(".") for part in parts)
+    assert made.text.replace(" ", "") == f"{line}\n{line}".replace("。", ".")
+    back = one(Voice(str), Passage(LONG.replace("\n\n", " "), "en", "ja"))
+    assert "sleeps.The" in back.text
+    assert back.text.endswith("sleeps. ")
+
+
 def test_the_first_part_is_passed_on_before_the_last_is_made() -> None:
     voice = Voice()
     seen: list[int] = []

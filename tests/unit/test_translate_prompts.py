@@ -87,6 +87,10 @@ def test_every_form_of_every_book_is_among_them() -> None:
     assert seen == {(book.name, wish) for book in BOOKS.values() for wish in book.forms}
 
 
+def test_an_answer_may_be_as_long_as_the_authors_ask_for() -> None:
+    assert {name: book.most for name, book in BOOKS.items()} == {"hy-mt1.5": 2048, "hy-mt2": 4096}
+
+
 def test_there_are_33_languages_and_5_dialects_with_both_names() -> None:
     assert len(HYMT) == len(set(HYMT)) == 38
     assert [code for code in HYMT if LANGUAGES[code].dialect] == ["bo", "kk", "mn", "ug", "yue"]

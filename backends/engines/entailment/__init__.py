@@ -69,9 +69,8 @@ def load_objects_and_faces(settings: Settings) -> Engine[Claim, Verdict]:
 
 
 OFA_LARGE = "iic/ofa_visual-entailment_snli-ve_large_en"
-OFA_FILES = (
-    "configuration.json", "config.json", "vocab.json", "merges.txt", "ans2label.json", "*model.*"
-)  # fmt: skip
+# And the file of answers, whose name configuration.json tells.
+OFA_FILES = ("configuration.json", "config.json", "vocab.json", "merges.txt", "*model.*")
 
 
 def load_ofa_large(settings: Settings) -> Engine[Claim, Verdict | None]:

@@ -136,7 +136,12 @@ def read_options(folder: Path, geometry: Geometry) -> Options:
 
 def read_answers(folder: Path, options: Options) -> tuple[str, ...]:
     """What may be answered, in the order of the file."""
-    answers = _json(folder / options.answer2label)
+    file = folder / options.answer2label
+    if not file.is_file():
+        raise ModelLoadError(
+            f"put {file.name}, which configuration.json names, into {folder.absolute()}"
+        )
+    answers = _json(file)
     is_plain = isinstance(answers, dict) and all(str(answer).strip() for answer in answers)
     if not is_plain or not {"yes", "no"} <= set(answers) or len(answers) > _MOST_ANSWERS:
         raise ModelLoadError(

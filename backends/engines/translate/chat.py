@@ -140,16 +140,17 @@ def _prepared(voice: Voice, asked: Passage) -> _Work:
     if wish == "context":
         passage, said = _with_context(voice, passage)
         warnings += said
-    return _Work(passage, confidence, wish, _runs(voice, body, wish), warnings)
+    runs = _runs(voice, body, wish, passage.target)
+    return _Work(passage, confidence, wish, runs, warnings)
 
 
-def _runs(voice: Voice, body: str, wish: str) -> list[text.Run]:
+def _runs(voice: Voice, body: str, wish: str, target: str) -> list[text.Run]:
+    segments = markup.segments(body) if wish == "html" else [text.Run(body, is_said=True)]
     most = voice.book.most // SHARE
-    if wish != "html":
-        return pieces.cut(body, most, voice.length)
     runs: list[text.Run] = []
-    for segment in markup.segments(body):
-        runs += pieces.cut(segment.text, most, voice.length) if segment.is_said else [segment]
+    for segment in segments:
+        cut = pieces.cut(segment.text, most, voice.length) if segment.is_said else [segment]
+        runs += pieces.jointed(cut, target)
     return runs
 
 

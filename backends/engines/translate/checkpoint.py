@@ -5,6 +5,7 @@ A missing weight is filled with random numbers and a log line; a wrong RoPE buff
 template or a leaked setting gives fluent nonsense. Each of these is a ModelLoadError instead.
 """
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -67,7 +68,7 @@ def load(folder: Path, group: settings.Models) -> Checkpoint:
         raise ModelLoadError(f"{folder} holds a {config.model_type} model, not {ARCHITECTURE}")
     words = _words(folder)
     model = _weights(folder, group)
-    _check_frequencies(model)
+    _check_frequencies(model, _rope(folder))
     if max(words.ends) >= model.config.vocab_size:
         raise ModelLoadError("the tokens that end an answer are outside the model's vocabulary")
     return Checkpoint(model, words)
@@ -157,9 +158,15 @@ def _ends(folder: Path, tokenizer: Any) -> tuple[int, ...]:
     return ends
 
 
-def _check_frequencies(model: Any) -> None:
+def _rope(folder: Path) -> dict[str, Any]:
+    """What the file itself says, in the words of transformers 4 or 5: the library's may lack it."""
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    older = {"rope_theta": config.get("rope_theta", 10_000.0), **(config.get("rope_scaling") or {})}
+    return {**older, **(config.get("rope_parameters") or {})}
+
+
+def _check_frequencies(model: Any, given: dict[str, Any]) -> None:
     """RoPE's buffer is no weight: it is computed at load, from a field that was renamed."""
-    given = model.config.rope_parameters
     size = model.config.head_dim or model.config.hidden_size // model.config.num_attention_heads
     base = given["rope_theta"] * (given.get("alpha") or 1.0) ** (size / (size - 2))
     wanted = base ** -(torch.arange(0, size, 2, dtype=torch.float64) / size)

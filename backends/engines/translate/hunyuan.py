@@ -64,8 +64,10 @@ class Hunyuan:
         rows = [
             _Row(n, prompt, self._words, self.book.most, hear) for n, prompt in enumerate(asked)
         ]
-        for wave in _waves(rows):
-            self._generate(wave)
+        for number, wave in enumerate(_waves(rows)):
+            here = [row for row in wave if number == 0 or row.is_heard()]
+            if here:
+                self._generate(here)
         return [Spoken(row.said, row.is_cut) for row in rows]
 
     def _generate(self, wave: Sequence["_Row"]) -> None:
@@ -117,6 +119,10 @@ class _Row:
         self._start = 0  # of the tokens that are decoded again, for what stands before the new one
         self._told = 0
 
+    def is_heard(self) -> bool:
+        """Asked before it begins, when time has passed."""
+        return self._hear(self._number, "", False)
+
     def take(self, token: int) -> bool:
         """One more token; True when nothing more is wanted."""
         if self.has_ended:
@@ -134,7 +140,9 @@ class _Row:
         """What the latest tokens add, once no character of it is in halves."""
         before = self._words.text(self._ids[self._start : self._told])
         whole = self._words.text(self._ids[self._start :])
-        if len(whole) <= len(before) or (whole.endswith("\ufffd") and not is_last):
+        if is_last:  # an answer that was cut off may end in half a character
+            whole = whole.rstrip("\ufffd")
+        if len(whole) <= len(before) or whole.endswith("\ufffd"):
             return ""
         self._start, self._told = self._told, len(self._ids)
         return whole[len(before) :]

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from backends.engines import Model
 from backends.engines.translate.languages import chinese, name
 
 Said = tuple[str, str]  # (English, Chinese), as a Model's `about`
@@ -93,6 +94,22 @@ def marked(count: int) -> Said:
     return (
         f"Words that the rules do not know are marked with *: {count}.",
         f"规则不认识 {count} 个词，已用 * 标出。",
+    )
+
+
+def terms(model: Model, provider: str) -> str:
+    """
+    What the licence of a model wants said with each of its translations; "" where it wants none.
+    `provider` is the legal entity behind this service, "" where nobody has named it.
+    """
+    if not model.terms_with_results:
+        return ""
+    who = (
+        f" This service is provided by {provider}, not by the model's authors." if provider else ""
+    )
+    return (
+        f"Translated by a machine: {model.title}, under the {model.licence}; {model.territory}. "
+        f"Its authors do not endorse this service.{who} {model.notice[0]}"
     )
 
 

@@ -28,13 +28,18 @@ _TITLE = re.compile(
 _BEFORE_FIGURES = re.compile(r"no|nº|n|pp?|p[áaà]gs?|art|vol|fig|cap|ch|sec|eq", re.IGNORECASE)
 
 _LINE = re.compile(r"(?<![ \t])[ \t]*[\n\r\t\v\f\x1c-\x1e\x85\u2028\u2029]\s*")
+# The second lot ends a sentence whatever follows: Chinese and Japanese, Hindi and its kin, Burmese,
+# Khmer, Tibetan.
 _STOP = re.compile(
-    r"(?<![.!?…])[.!?…]+[\"'”’»)\]]*(?P<gap>\s+)(?=[\"'“‘«(\[¿¡*_]*(?P<next>[^\W_]|[^\w\s]))"
-    r"|[。！？]+[”」』）]*(?P<none>)"
+    r"(?<![.!?…؟۔])[.!?…؟۔]+[\"'”’»)\]]*(?P<gap>\s+)"
+    r"(?=[\"'“‘«(\[¿¡*_]*(?P<next>[^\W_]|[^\w\s]))"
+    r"|[。！？｡।॥။។៕།༎]+[\"'”’»)\]」』）]*(?P<none>)"
 )
 _MARKS = re.compile(r"\s*(?:[-*+•–—>·▪◦]|\#{1,6}|\(?\d{1,3}[.)]|\(?[a-z]\))\s+")
 _WORD = re.compile(r"[^\s(\[\"'“‘«¿¡]*\Z")
-_CLAUSE = re.compile(r"[;:,，；：、]\s*|\s+")
+_CLAUSE = re.compile(r"[;:,，；：、،؛၊]\s*|\s+")
+_VIRAMA = 9  # the combining class of a mark that binds the letter before it to the one after it
+_MARKS_OF_A_LETTER = 16  # more than that are no letter's
 _UNWANTED = re.compile(r"[\x00-\x08\x0e-\x1b\x7f\ud800-\udfff]")
 
 
@@ -53,12 +58,15 @@ def join(runs: Iterable[Run]) -> str:
     return "".join(run.text for run in runs)
 
 
-def split(text: str) -> list[Run]:
-    """The runs of a text, in order; no two in a row that are not said."""
+def split(text: str, limit: int = LIMIT) -> list[Run]:
+    """
+    The runs of a text, in order; no two in a row that are not said. A sentence of more than
+    `limit` characters comes in clauses.
+    """
     made: list[Run] = []
     end = 0
     for start, stop in [*spans.blocks(text), (len(text), len(text))]:
-        made += _lines(text[end:start])
+        made += _lines(text[end:start], limit)
         made.append(Run(text[start:stop], is_said=False))
         end = stop
     return _merged(made)
@@ -78,28 +86,28 @@ def halves(sentence: str) -> list[Run]:
     return _merged([*_trimmed(sentence[: best.end()]), *_trimmed(sentence[best.end() :])])
 
 
-def _lines(text: str) -> Iterator[Run]:
+def _lines(text: str, limit: int) -> Iterator[Run]:
     found = spans.find(text)
     end = 0
     for gap in _LINE.finditer(text):
         if _is_inside(gap.start(), found):
             continue
-        yield from _sentences(text[end : gap.start()])
+        yield from _sentences(text[end : gap.start()], limit)
         yield Run(gap[0], is_said=False)
         end = gap.end()
-    yield from _sentences(text[end:])
+    yield from _sentences(text[end:], limit)
 
 
-def _sentences(line: str) -> Iterator[Run]:
+def _sentences(line: str, limit: int) -> Iterator[Run]:
     mark = _MARKS.match(line)
     start = mark.end() if mark else 0
     yield Run(line[:start], is_said=False)
     found = spans.find(line)
     for stop in _STOP.finditer(line, start):
         if not _is_inside(stop.end(), found) and _ends(line, stop):
-            yield from _clauses(line[start : stop.end()])
+            yield from _clauses(line[start : stop.end()], limit)
             start = stop.end()
-    yield from _clauses(line[start:])
+    yield from _clauses(line[start:], limit)
 
 
 def _ends(line: str, stop: re.Match[str]) -> bool:
@@ -118,18 +126,18 @@ def _ends(line: str, stop: re.Match[str]) -> bool:
     return not (stop["next"].isdigit() and _BEFORE_FIGURES.fullmatch(word))
 
 
-def _clauses(sentence: str) -> Iterator[Run]:
+def _clauses(sentence: str, limit: int) -> Iterator[Run]:
     """A sentence past the limit, cut at clauses, else between words, else where the limit is."""
-    found = spans.find(sentence) if len(sentence) > LIMIT else []
+    found = spans.find(sentence) if len(sentence) > limit else []
     start = 0
-    while len(sentence) - start > LIMIT:
+    while len(sentence) - start > limit:
         cuts = [
             c
-            for c in _CLAUSE.finditer(sentence, start, start + LIMIT)
+            for c in _CLAUSE.finditer(sentence, start, start + limit)
             if c.end() > start and not _is_inside(c.end(), found)
         ]
         clauses = [c for c in cuts if not c[0].isspace()]
-        cut = (clauses or cuts)[-1].end() if cuts else _past(start + LIMIT, found)
+        cut = (clauses or cuts)[-1].end() if cuts else _past(_whole(sentence, start + limit), found)
         yield from _trimmed(sentence[start:cut])
         start = cut
     yield from _trimmed(sentence[start:])
@@ -169,6 +177,16 @@ def _past(position: int, found: list[Span]) -> int:
     """The position, or the end of the span that it lies in."""
     before = bisect_left(found, position, key=lambda span: span.start) - 1
     return max(position, found[before].end) if before >= 0 else position
+
+
+def _whole(text: str, position: int) -> int:
+    """The position, or the one before it that parts no letter from its marks."""
+    for place in range(position, position - _MARKS_OF_A_LETTER, -1):
+        before, after = text[place - 1], text[place]
+        is_bound = unicodedata.combining(before) == _VIRAMA or "\u200d" in (before, after)
+        if not is_bound and not unicodedata.category(after).startswith("M"):
+            return place
+    return position
 
 
 def _merged(runs: Iterable[Run]) -> list[Run]:

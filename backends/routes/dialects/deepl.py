@@ -4,7 +4,7 @@ DeepL, version 2 of its interface, by JSON or by form.
 /v2/translate > {"text": [str], "source_lang"?, "target_lang", "context"?, "formality"?,
                  "tag_handling"?}
               < {"translations": [{"detected_source_language": "EN", "text", "billed_characters"}],
-                 "warnings"?}
+                 "warnings"?, "notice"?}
 /v2/languages < [{"language", "name", "supports_formality"}], ?type=source or target
 /v2/usage     < {"character_count", "character_limit"}
 
@@ -26,6 +26,7 @@ from backends.routes.dialects.passages import Batch, batch_of, checked, targets,
 from backends.serving import Answer
 from backends.serving.wire.question import Question, Terms
 from backends.serving.wire.text import Sent, validated
+from backends.serving.wire.translate import NOTICE, noticed
 
 STORY = __doc__ or ""
 NAMES = {"source": "source_lang", "target": "target_lang"}
@@ -61,6 +62,7 @@ class DeeplTranslation(BaseModel):
 class DeeplResponse(BaseModel):
     translations: list[DeeplTranslation]
     warnings: list[str] | None = None
+    notice: str | None = Field(None, description=NOTICE)
 
 
 class DeeplShape:
@@ -78,7 +80,8 @@ class DeeplShape:
             raise BadInput("glossary_id: no glossaries are kept here.", field="glossary_id")
         batch = batch_of([asked.text] if isinstance(asked.text, str) else asked.text, "text")
         passages = tuple(checked(_passage(asked, batch.texts[n]), NAMES) for n in batch.asked)
-        return Question(passages, partial(_write, asked, batch, sent.warnings()), names=NAMES)
+        write = partial(_write, asked, batch, sent.warnings(), terms)
+        return Question(passages, write, names=NAMES)
 
 
 def _passage(asked: DeeplRequest, text: str) -> Passage:
@@ -92,7 +95,9 @@ def _passage(asked: DeeplRequest, text: str) -> Passage:
     )
 
 
-def _write(asked: DeeplRequest, batch: Batch, said: list[str], answer: Answer) -> dict[str, Any]:
+def _write(
+    asked: DeeplRequest, batch: Batch, said: list[str], terms: Terms, answer: Answer
+) -> dict[str, Any]:
     value: dict[str, Any] = {
         "translations": [
             {
@@ -109,7 +114,7 @@ def _write(asked: DeeplRequest, batch: Batch, said: list[str], answer: Answer) -
         warnings.append(f"{answer.model} does not choose between variants, {told} or another.")
     if warnings:
         value["warnings"] = warnings
-    return value
+    return value | noticed(terms, answer)
 
 
 def languages(facts: Facts) -> list[dict[str, Any]]:

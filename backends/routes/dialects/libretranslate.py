@@ -4,7 +4,8 @@ LibreTranslate, by JSON or by form.
 /translate > {"q": str | [str], "source": "en" | "auto", "target", "format": "text" | "html",
               "alternatives": 0, "api_key"}
            < {"translatedText": str | [str], "detectedLanguage": {"confidence", "language"} | [..]
-              (when auto), "alternatives": [..] (when asked for; there are none), "warnings"?}
+              (when auto), "alternatives": [..] (when asked for; there are none), "warnings"?,
+              "notice"?}
 /detect    > {"q"}  < [{"confidence", "language"}]
 /languages < [{"code", "name", "targets": [..]}]
 
@@ -26,6 +27,7 @@ from backends.routes.dialects.passages import Batch, batch_of, checked, targets,
 from backends.serving import Answer
 from backends.serving.wire.question import Question, Terms
 from backends.serving.wire.text import Sent, validated
+from backends.serving.wire.translate import NOTICE, noticed
 
 STORY = __doc__ or ""
 NAMES = {"text": "q"}
@@ -53,6 +55,7 @@ class LibreResponse(BaseModel):
     detectedLanguage: DetectedLanguage | list[DetectedLanguage] | None = None
     alternatives: list[Any] | None = None
     warnings: list[str] | None = None
+    notice: str | None = Field(None, description=NOTICE)
 
 
 class DetectRequest(BaseModel):
@@ -91,10 +94,13 @@ class LibreShape:
             )
             for n in batch.asked
         )
-        return Question(passages, partial(_write, asked, batch, sent.warnings()), names=NAMES)
+        write = partial(_write, asked, batch, sent.warnings(), terms)
+        return Question(passages, write, names=NAMES)
 
 
-def _write(asked: LibreRequest, batch: Batch, said: list[str], answer: Answer) -> dict[str, Any]:
+def _write(
+    asked: LibreRequest, batch: Batch, said: list[str], terms: Terms, answer: Answer
+) -> dict[str, Any]:
     translations = batch.all(answer)
 
     def one_or_all(values: list[Any]) -> Any:
@@ -108,7 +114,7 @@ def _write(asked: LibreRequest, batch: Batch, said: list[str], answer: Answer) -
         value["alternatives"] = one_or_all([[] for _ in translations])
     if warnings := said + warnings_of(answer):
         value["warnings"] = warnings
-    return value
+    return value | noticed(terms, answer)
 
 
 def _found(code: str, confidence: float) -> dict[str, Any]:

@@ -16,12 +16,14 @@ class Terms:
     """
     The caps of this process, the family's models, the name of the one that is loaded, and other
     names that requests may call a family's model by, each with the family that is meant.
+    `provider` is who offers this service, for a model whose licence wants it named.
     """
 
     limits: Limits
     family: Family
     loaded: str
     aliases: Mapping[str, str] = field(default_factory=dict)
+    provider: str = ""
 
     def check_model(self, name: str | None) -> None:
         """BadInput unless the name, if there is one, means the model that is loaded."""

@@ -3,7 +3,7 @@
 
 > {"text": str | [str], "source": "auto" | code, "target": code, "glossary"?, "context"?, "style"?,
    "delimiters"?, "format"?: "text" | "html", "timeout"?, "stream"?}
-< {"model", "translations": [{"text", "source", "target", …}], "usage", "warnings"}
+< {"model", "translations": [{"text", "source", "target", …}], "usage", "warnings", "notice"?}
 
 With "stream": true, server-sent events {"index", "delta"}…, then the whole answer as the last.
 """
@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
-from backends.engines.translate import AUTO, Passage, Translation, check
+from backends.engines.translate import AUTO, Passage, Translation, check, remarks
 from backends.errors import BadInput
 from backends.serving import Answer
 from backends.serving.wire.exact import Asked
@@ -23,6 +23,7 @@ from backends.serving.wire.question import Question, Terms
 from backends.serving.wire.text import Sent, listed, validated
 
 MOST_TEXTS = 200
+NOTICE = "What the model's licence wants said with its translations; absent where it wants nothing."
 
 
 class TranslateRequest(BaseModel):
@@ -56,6 +57,7 @@ class TranslateResponse(BaseModel):
     translations: list[TranslatedText]
     usage: dict[str, int]
     warnings: list[str]
+    notice: str | None = Field(None, description=NOTICE)
 
 
 class TranslateShape:
@@ -86,7 +88,7 @@ class TranslateShape:
         if asked.model_extra:
             warnings.append(f"Unknown fields were ignored: {listed(sorted(asked.model_extra))}.")
         part = _part if asked.stream else None
-        return Question(items, partial(_write, warnings), asked.timeout, part)
+        return Question(items, partial(_write, warnings, terms), asked.timeout, part)
 
     def ask(self, items: Sequence[Any]) -> Asked:
         first: Passage = items[0]
@@ -129,7 +131,14 @@ def _part(index: int, delta: Any) -> dict[str, Any]:
     return {"index": index, "delta": delta}
 
 
-def _write(warnings: list[str], answer: Answer) -> dict[str, Any]:
+def noticed(terms: Terms, answer: Answer) -> dict[str, str]:
+    """The field `notice` for the model that answered, or no field."""
+    model = terms.family.models.get(answer.model)
+    said = remarks.terms(model, terms.provider) if model else ""
+    return {"notice": said} if said else {}
+
+
+def _write(warnings: list[str], terms: Terms, answer: Answer) -> dict[str, Any]:
     translations: list[Translation] = list(answer)
     said = dict.fromkeys(text for each in translations for text, _ in each.warnings)
     return {
@@ -146,4 +155,5 @@ def _write(warnings: list[str], answer: Answer) -> dict[str, Any]:
         ],
         "usage": {"prompt_tokens": answer.tokens, "total_tokens": answer.tokens},
         "warnings": [*warnings, *said],
+        **noticed(terms, answer),
     }
