@@ -221,8 +221,8 @@ MODELS: dict[str, Model] = {
             "Apache-2.0；但需要仅限非商业研究的 ArcFace",
         ),
         _later("hyperswap", "ResearchRAIL", ""),
-        _later("simswap", "Non-commercial", "非商业"),
-        _later("blendswap", "Non-commercial", "非商业"),
+        _later("simswap", "Not for commercial use", "不得用于商业用途"),
+        _later("blendswap", "Not for commercial use", "不得用于商业用途"),
         Model(
             name="image-face-fusion",
             title="ModelScope image face fusion",
