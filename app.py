@@ -10,11 +10,8 @@ The one entry: builds every part once and hands them down; SIGTERM closes every 
 
 import argparse
 import asyncio
-import contextlib
 import os
-import signal
-import socket
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
@@ -32,7 +29,6 @@ for _name, _value in {
 }.items():
     os.environ.setdefault(f"GRADIO_{_name}", _value)
 
-import uvicorn  # noqa: E402
 from fastapi import FastAPI  # noqa: E402
 from fastapi_offline import FastAPIOffline  # noqa: E402
 from starlette.middleware.cors import CORSMiddleware  # noqa: E402
@@ -56,6 +52,7 @@ from backends.routes.health import add_health_routes, add_internal_routes  # noq
 from backends.routes.lifecycle import Lifecycle  # noqa: E402
 from backends.routes.models import add_model_routes  # noqa: E402
 from backends.routes.skin import Skin  # noqa: E402
+from backends.server import address_of, listen, serve  # noqa: E402
 from backends.serving.local import LocalService  # noqa: E402
 from backends.serving.record import Records  # noqa: E402
 from backends.serving.watchdog import Watchdog  # noqa: E402
@@ -262,72 +259,6 @@ def build_portal(
     parts.dress(app, identity)
     mount(app, portal)
     return app, parts.lifecycle, portal
-
-
-class QuartetServer(uvicorn.Server):
-    """uvicorn that drains before it leaves, and leaves with 0."""
-
-    def __init__(
-        self, config: uvicorn.Config, lifecycle: Lifecycle, ready: Callable[[], None]
-    ) -> None:
-        super().__init__(config)
-        self._lifecycle = lifecycle
-        self._ready = ready
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        """Instead of uvicorn's own, which ends the process by the signal it was sent."""
-        loop = asyncio.get_running_loop()
-        self._lifecycle.on_left = lambda: setattr(self, "should_exit", True)
-        for sign in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(sign, self._leave)
-        yield
-
-    def _leave(self) -> None:
-        if self._lifecycle.is_draining:  # a second Ctrl+C is meant
-            self.should_exit = self.force_exit = True
-        self._lifecycle.leave()
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        if self.started:
-            self._ready()
-
-
-def serve(
-    app: FastAPI, lifecycle: Lifecycle, server: Server, listening: socket.socket, ready: str
-) -> None:
-    config = uvicorn.Config(
-        app,
-        log_config=None,
-        access_log=False,
-        workers=1,
-        timeout_graceful_shutdown=server.stream_seconds,
-        timeout_keep_alive=75,  # longer than a proxy's, so that the proxy closes first
-        proxy_headers=True,
-        forwarded_allow_ips=server.trusted_proxies,
-        server_header=False,
-    )
-    QuartetServer(config, lifecycle, lambda: print(ready, flush=True)).run(sockets=[listening])
-
-
-def listen(server: Server) -> socket.socket:
-    """Bound before anything is loaded, so that a taken port is one sentence, at once."""
-    family = socket.AF_INET6 if ":" in server.host else socket.AF_INET
-    try:
-        return socket.create_server((server.host, server.port), family=family, backlog=2048)
-    except (OSError, OverflowError) as error:
-        raise SystemExit(
-            f"Cannot listen on {server.host}:{server.port}: {error}. "
-            "Choose another address with --host and --port."
-        ) from error
-
-
-def address_of(listening: socket.socket, server: Server) -> str:
-    host, port = listening.getsockname()[:2]
-    shown = "127.0.0.1" if host in ("0.0.0.0", "::") else host
-    shown = f"[{shown}]" if ":" in shown else shown
-    return f"http://{shown}:{port}{server.root_path}"
 
 
 def check_aliases(settings: Settings) -> None:

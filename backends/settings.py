@@ -10,20 +10,13 @@ import json
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, TypeAlias, get_origin
-from urllib.parse import urlsplit
+from typing import Any, get_origin
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    ConfigDict,
-    Field,
-    SecretStr,
-    StringConstraints,
-    ValidationError,
-)
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
+
+from backends.addresses import Address, AddressOrNone, Key
 
 PREFIX = "QUARTET_"
 
@@ -127,9 +120,8 @@ class Access(Group):
 
 
 class Internal(Group):
-    token: SecretStr = Field(
-        SecretStr(""),
-        description="Bearer token of /internal routes; empty refuses everyone.",
+    token: Key = Field(
+        SecretStr(""), description="Bearer token of /internal routes; empty refuses everyone."
     )
 
 
@@ -148,7 +140,7 @@ class Models(Group):
     endpoint: str = Field(
         "", description="Address of a mirror of that hub; empty means the hub's own site."
     )
-    token: SecretStr = Field(
+    token: Key = Field(
         SecretStr(""), description="Token for that hub, for checkpoints that it gives to members."
     )
     device: str = Field(
@@ -162,19 +154,6 @@ class Models(Group):
         description="Number type of the weights; auto takes the checkpoint's own on a GPU and "
         "float32 on a CPU.",
     )
-
-
-def _check_address(address: str) -> str:
-    parts = urlsplit(address)  # ValueError for half an IPv6 address; so does .port above 65535
-    is_whole = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
-    if not is_whole or parts.query or parts.fragment or "@" in parts.netloc:
-        raise ValueError("an address is written like http://rerank:7860")
-    return address.rstrip("/")
-
-
-Address: TypeAlias = Annotated[
-    str, StringConstraints(strip_whitespace=True, pattern=r"^\S+$"), AfterValidator(_check_address)
-]
 
 
 def _addresses(family: str) -> Any:
@@ -231,16 +210,15 @@ class Rerank(Group):
     cached_documents: int = Field(
         4096, ge=0, description="Document vectors kept, 1.5 kB each, so that new queries are fast."
     )
-    upstream: str = Field(
+    upstream: AddressOrNone = Field(
         "",
-        pattern="^(https?://[^/].*)?$",
         description="Address of a vLLM server that scores pairs, such as http://vllm:8000; with "
         "it the model upstream can be loaded.",
     )
     upstream_model: str = Field(
         "", description="Model to ask that server for; empty names none, and it runs its own."
     )
-    upstream_key: SecretStr = Field(SecretStr(""), description="Key that the server asks for.")
+    upstream_key: Key = Field(SecretStr(""), description="Key that the server asks for.")
     upstream_seconds: float = Field(
         30.0, gt=0, description="Seconds that the server may take for a batch."
     )
@@ -267,16 +245,15 @@ class Translate(Group):
         description="Legal entity that provides this service; the licence of HY-MT1.5 wants it "
         "named, and each result of that model names it.",
     )
-    upstream: str = Field(
+    upstream: AddressOrNone = Field(
         "",
-        pattern="^(http://.+|https://.+|)$",
         description="Address of an OpenAI-compatible server, such as http://vllm:8000; with it "
         "there is a model called upstream.",
     )
     upstream_model: str = Field(
         "", description="Model to ask that server for; empty takes the first that it lists."
     )
-    upstream_key: SecretStr = Field(
+    upstream_key: Key = Field(
         SecretStr(""), description="Key that the server wants as a bearer token."
     )
     upstream_prompts: str = Field(

@@ -11,8 +11,11 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from socket import SO_LINGER, SOL_SOCKET
+from typing import Any
 
 import orjson
+
+from tests import echo
 
 Behaviour = Callable[["Exchange"], Awaitable[None]]
 
@@ -183,3 +186,14 @@ async def floods(exchange: Exchange) -> None:
     await exchange.send(b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n\r\n")
     while True:
         await exchange.send(b" " * 65536)
+
+
+PAIRS = echo.pairs("one", "two")
+
+
+def answered(pairs: Any = PAIRS, **headers: str) -> bytes:
+    """What a pod of ours would answer."""
+    outputs = [{"score": echo.score(pair.document).score} for pair in pairs]
+    value = {"outputs": outputs, "usage": {"total_tokens": 2}}
+    said = {"x_model": "exact", "x_model_revision": "0", **headers}
+    return response(orjson.dumps(value), content_type="application/json", **said)

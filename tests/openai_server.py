@@ -18,9 +18,22 @@ STATUSES: dict[str, tuple[int, Any]] = {
     "busy": (429, {"error": {"message": "slow down", "type": "rate_limit"}}),
     "key": (401, {"error": "Unauthorized"}),
     "down": (503, "<html>upstream connect\n error</html>"),
+    "starting": (503, {"detail": "Service is not ready."}),
     "broken": (500, {"error": {"message": "CUDA\nerror " + "x" * 500}}),
     "context": (400, {"error": {"message": "maximum context length is 8 tokens"}}),
+    "sglang": (400, {"object": "error", "message": "too long.", "type": "BadRequest", "code": 400}),
+    "old model": (404, {"error": {"message": "The model `x` does not exist.", "code": 404}}),
 }
+EVENTS = {
+    "error event": f"data: {json.dumps({'error': {'message': 'out of memory', 'code': 500}})}\n\n",
+    "not JSON": "data: {half\n\n",
+    "other JSON": 'data: {"choices": "none"}\n\n',
+    "endless line": "data: ",
+}
+ENDINGS = ("abort", "content_filter")
+ENDLESS = {"still here": ": still here\n\n", "endless line": " " * 1_000_000}
+ENDLESS["endless comments"] = f":{'x' * 1_000_000}\n"
+AGAIN = {429: "7", 503: "40"}
 
 
 class Server:
@@ -47,7 +60,7 @@ class Server:
         if self.fault not in STATUSES:
             return None
         status, body = STATUSES[self.fault]
-        headers = {"retry-after": "7"} if status == 429 else {}
+        headers = {"retry-after": AGAIN[status]} if status in AGAIN else {}
         if isinstance(body, str):
             return PlainTextResponse(body, status, headers)
         return JSONResponse(body, status, headers)
@@ -96,14 +109,14 @@ class Server:
         """In the middle of an answer."""
         if self.fault == "silence":
             await asyncio.sleep(3600)
-        elif self.fault == "error event":
-            yield f"data: {json.dumps({'error': {'message': 'out of memory', 'code': 500}})}\n\n"
-        elif self.fault == "not JSON":
-            yield "data: {half\n\n"
-        elif self.fault == "other JSON":
-            yield 'data: {"choices": "none"}\n\n'
-        elif self.fault == "cut":
+        if self.fault == "cut":
             raise ConnectionResetError
+        if self.fault in ENDINGS:
+            yield chunk({}, self.fault)
+        yield EVENTS.get(self.fault, "")
+        while (part := ENDLESS.get(self.fault)) is not None:
+            yield part
+            await asyncio.sleep(0.01)
 
 
 def chunk(delta: dict[str, Any], why: str | None = None) -> str:

@@ -1,4 +1,4 @@
-"""A remote service for tests: in this process, asking pods at these addresses."""
+"""A remote service for tests: in this process, asking pods at these addresses; and real pods."""
 
 import asyncio
 import os
@@ -11,13 +11,17 @@ from typing import Any
 
 from pydantic import SecretStr
 
+from app import Parts
 from backends.families import Family
 from backends.identity import Ask
+from backends.routes.dialects import DIALECTS
+from backends.routes.dialects.dialect import Dialect
 from backends.serving.record import Records
 from backends.serving.remote import RemoteService
 from backends.serving.wire import SHAPES
-from backends.settings import Internal, Remote, Settings
+from backends.settings import Batching, Internal, Limits, Remote, Settings
 from tests import echo
+from tests.running import in_thread
 
 TOKEN = "secret"
 
@@ -76,3 +80,28 @@ async def until(claim: Any, sorry: str, seconds: float = 20.0) -> None:
             return
         assert time.monotonic() < end, sorry
         await asyncio.sleep(0.01)
+
+
+@contextmanager
+def serving(
+    family: Family,
+    state: Path,
+    *,
+    remote: tuple[str, ...] = (),
+    limits: Limits | None = None,
+    **batching: Any,
+) -> Iterator[str]:
+    """The family's routes under uvicorn; with `remote` addresses a portal's, without its pages."""
+    settings = Settings(
+        state_dir=state,
+        limits=limits or Limits(),
+        batching=Batching(engine_threads=2, **batching),
+        internal=Internal(token=SecretStr(TOKEN)),
+        remote=Remote(**{family.name: remote}),  # type: ignore[arg-type]
+    )
+    dialects = {**DIALECTS, "translate": (Dialect("Echo", ("/v1/translate",), echo.EchoShape()),)}
+    parts = Parts(settings, {family.name: family}, may_ask=bool(remote), dialects=dialects)
+    app = parts.application()
+    parts.dress(app, identity=None)
+    with in_thread(app) as address:
+        yield address

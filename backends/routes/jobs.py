@@ -16,7 +16,7 @@ from pydantic import BaseModel, Field
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
-from backends.engines.fusion import Check
+from backends.engines.fusion import Check, terms
 from backends.errors import Conflict, NotFound, Overloaded, Unavailable
 from backends.identity import ANONYMOUS, Ask, Principal
 from backends.jobs import Job, Jobs
@@ -26,7 +26,7 @@ from backends.routes.body import CallerLeft, read_sent, unless_left
 from backends.routes.described import ASKING, GATED, Answers, errors, file, schema_of
 from backends.routes.tally import Tally, outcome_of
 from backends.serving import ModelService
-from backends.serving.wire.fusion import PICTURE_TYPE, FusionRequest, read_blend
+from backends.serving.wire.fusion import NOTICE, PICTURE_TYPE, FusionRequest, read_blend
 from backends.settings import Settings
 from backends.telemetry import Instruments
 
@@ -49,6 +49,7 @@ class JobAnswer(BaseModel):
     model: str | None = Field(None, description="What made it, once it is done.")
     revision: int | None = None
     pod: str | None = Field(None, description="Where it was made, if in another process.")
+    notice: str | None = Field(None, description=NOTICE)
     token: str | None = Field(None, description="Told once: the proof that the job is yours.")
 
 
@@ -233,6 +234,7 @@ def job_json(job: Job) -> dict[str, Any]:
     if job.model:
         said |= {"model": job.model, "revision": job.revision}
         said |= {"pod": job.pod} if job.pod else {}
+        said |= {"notice": notice} if (notice := terms(job.model)) else {}
     if job.error:
         said |= {"error": job.error, "error_type": job.error_type, "can_retry": job.can_retry}
     if job.token:

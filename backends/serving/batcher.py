@@ -21,9 +21,9 @@ from functools import partial
 from typing import Any
 
 from backends.engines import Emit
-from backends.errors import BadInput, Overloaded, TimedOut, Unavailable
+from backends.errors import BadInput, Overloaded, Unavailable
 from backends.identity import Ask
-from backends.serving import Answer
+from backends.serving import Answer, refusals
 from backends.serving.breaker import Breaker
 from backends.serving.figures import Figures
 from backends.serving.grouping import Cost, group_of_oldest
@@ -59,6 +59,7 @@ class Batcher:
         self._open_requests: set[Request] = set()
         self._closings: set[asyncio.Future[None]] = set()
         self._breaker = Breaker(settings.breaker_failures, settings.breaker_seconds)
+        self._failing = partial(refusals.failing, name, settings.breaker_failures)
         self._metrics = Figures(name, instruments)
         self._threads = [
             threading.Thread(target=self._work, name=f"engine-{name}-{n}", daemon=True)
@@ -110,13 +111,7 @@ class Batcher:
             raise self._failing(left)
         wait = self.predicted_wait()
         if wait > self._settings.max_queue_seconds:
-            again = max(1, round(wait - self._settings.max_queue_seconds / 2))
-            raise Overloaded(
-                f"The {self._name} service is busy: {self._waiting} items wait, about "
-                f"{wait:.1f} s of work. Try again in {again} s.",
-                zh=f"服务繁忙：{self._waiting} 项在等待，约 {wait:.1f} 秒。请 {again} 秒后重试。",
-                retry_after=again,
-            )
+            raise refusals.busy(self._name, self._waiting, wait, self._settings.max_queue_seconds)
 
     async def submit(
         self,
@@ -134,11 +129,11 @@ class Batcher:
         request = Request(items, lengths, ask, self._loop.create_future(), parts)
         self._enter(request)
         try:
-            async with asyncio.timeout(_patience(ask)) as limit:
+            async with asyncio.timeout(request.patience) as limit:
                 return await request.future
         except TimeoutError as error:
             if limit.expired():  # else it is the engine's own
-                raise self._too_late() from None
+                raise refusals.too_late(self._name) from None
             raise error
         finally:
             self._leave(request)
@@ -275,7 +270,7 @@ class Batcher:
         claimed: list[Entry] = []
         for request in list(self._queue):
             if request.ask.deadline <= now:
-                self._fail(request, self._too_late())
+                self._fail(request, refusals.too_late(self._name))
                 continue
             theirs = request.slot or self._slot
             if theirs is None or theirs.running >= theirs.threads or theirs is not (slot or theirs):
@@ -400,27 +395,6 @@ class Batcher:
         for request in finished:
             request.answer(slot.engine.model, slot.revision)
 
-    def _too_late(self) -> TimedOut:
-        return TimedOut(
-            f"The {self._name} service did not answer in the time that was asked for. "
-            "Send less at once, or a longer timeout.",
-            zh="服务未能在要求的时间内完成。请减少内容，或设置更长的超时时间。",
-        )
-
-    def _failing(self, left: float) -> Unavailable:
-        again = max(1, round(left))
-        return Unavailable(
-            f"The {self._name} model failed {self._settings.breaker_failures} times in a row; "
-            f"it is tried again in {again} s.",
-            zh=f"模型连续失败 {self._settings.breaker_failures} 次，将在 {again} 秒后重试。",
-            retry_after=again,
-        )
-
     def _facts(self, slot: Slot, batch: list[Entry]) -> dict[str, Any]:
         ids = sorted({entry.request.ask.request_id for entry in batch})
         return {"service": self._name, "model": slot.engine.model, "request_ids": ids}
-
-
-def _patience(ask: Ask) -> float | None:
-    left = ask.seconds_left()
-    return None if left == float("inf") else max(0.0, left)

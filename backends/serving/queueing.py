@@ -121,6 +121,12 @@ class Request:
         """Its place in the queue: a step of priority is worth a second of having come earlier."""
         return self.arrived - self.ask.priority
 
+    @property
+    def patience(self) -> float | None:
+        """Seconds until its deadline; None where it has none."""
+        left = self.ask.seconds_left()
+        return None if left == float("inf") else max(0.0, left)
+
     def pin(self, slot: Slot) -> None:
         """From its first batch on, this engine answers all of it."""
         if self.slot is None:

@@ -20,7 +20,7 @@ from backends.engines.fusion.inswapper import Swapper
 from backends.engines.fusion.onnx_files import CPU, CUDA, Network
 from backends.engines.fusion.scrfd import FivePoints, Scrfd
 from backends.engines.fusion.supplied import APACHE, RESEARCH
-from backends.errors import ModelLoadError, Unavailable
+from backends.errors import ModelLoadError, OutOfMemory, Unavailable
 from tests.portraits import face_of, photo, turned_points
 from tests.tiny import onnx_faces
 from tests.tiny.onnx_faces import Planted
@@ -95,6 +95,54 @@ def test_of_boxes_on_one_face_the_surest_stays(tmp_path: Path) -> None:
 def test_a_score_under_a_half_is_no_face(tmp_path: Path) -> None:
     picture = blocks(640, 640, 5)
     assert detector(tmp_path, planted(picture, 100, 100, 200, 220, score=0.45)).find(picture) == ()
+
+
+NO_FACES = {
+    "one point": np.full((5, 2), 150.0),
+    "far away": five_in((1900, 1900, 2000, 2000)),
+    "no numbers": np.full((5, 2), np.nan),
+}
+
+
+@pytest.mark.parametrize("which", NO_FACES)
+def test_five_points_that_no_face_has_are_no_face(tmp_path: Path, which: str) -> None:
+    """A damaged file may tell such, and nothing could be laid on them."""
+    picture = blocks(640, 640, 5)
+    real = planted(picture, 300, 300, 400, 420)
+    odd = Planted(picture, (100, 100, 200, 220), NO_FACES[which].astype("f4"))
+    (face,) = detector(tmp_path, odd, real).find(picture)
+    assert face.box == pytest.approx(real.box, abs=0.01)
+
+
+@pytest.mark.parametrize(("right", "faces"), [(40, 1), (46, 2)])
+def test_boxes_that_share_two_fifths_of_their_area_are_one_face(
+    tmp_path: Path, right: int, faces: int
+) -> None:
+    picture = blocks(640, 640, 4)
+    one = planted(picture, 100, 100, 200, 220, score=0.9)
+    other = planted(picture, 100 + right, 100, 200 + right, 220, score=0.8)
+    assert len(detector(tmp_path, one, other).find(picture)) == faces
+
+
+def test_the_detector_sees_the_numbers_that_it_was_trained_with(tmp_path: Path) -> None:
+    """(byte - 127.5) / 128: another divisor is a difference that few detectors would show."""
+    picture = blocks(640, 640, 5)
+    face = planted(picture, 100, 100, 200, 220)
+    onnx_faces.detector(tmp_path / "det_10g.onnx", [face], close=1e-6)
+    assert len(Scrfd(network(tmp_path / "det_10g.onnx")).find(picture)) == 1
+
+
+def test_the_places_of_eyes_nose_and_mouth_are_those_that_the_networks_were_trained_with() -> None:
+    small = np.array([(38.2946, 51.6963), (73.5318, 51.5014), (56.0252, 71.7366),
+                      (41.5493, 92.3655), (70.7299, 92.2041)])  # fmt: skip
+    large = np.array([(192.98, 239.95), (318.90, 240.19), (256.63, 314.02), (201.26, 371.41),
+                      (313.09, 371.15)])  # fmt: skip
+    for places, wanted in (
+        (alignment.ARCFACE_112 * 112, small),
+        (alignment.ARCFACE_128 * 128, small + np.array([8, 0])),
+        (alignment.FFHQ_512 * 512, large),
+    ):
+        assert np.abs(places - wanted).max() < 0.006
 
 
 @pytest.mark.parametrize("degrees", [-35, -20, 0, 20, 35])
@@ -180,6 +228,27 @@ def test_a_square_swapped_in_parts_is_put_together_exactly(tmp_path: Path, times
     made = same.swap(square, same.latent(np.ones(512, "f4")), shares.append)
     assert (np.rint(made) == square).all()
     assert shares == pytest.approx([(n + 1) / times**2 for n in range(times**2)])
+
+
+@pytest.mark.parametrize("times", [1, 2, 3])
+def test_each_part_of_a_square_is_every_so_many_th_pixel_of_it(tmp_path: Path, times: int) -> None:
+    """A part shows the whole face, coarsely: the network knows nothing smaller."""
+    pattern = np.random.default_rng(10).random((128, 128)).astype("f4") / 2
+    marks = swapper(tmp_path, share=0.0, pattern=pattern)
+    square = blocks(128 * times, 128 * times, 11) // 2
+    made = marks.swap(square, marks.latent(np.ones(512, "f4")), lambda share: None)
+    wanted = square + 255 * pattern.repeat(times, 0).repeat(times, 1)[..., None]
+    assert made == pytest.approx(wanted, abs=0.02)
+
+
+def test_a_network_without_memory_is_an_error_that_the_batcher_knows(tmp_path: Path) -> None:
+    onnx_faces.greedy(tmp_path / "det_10g.onnx", 2**50)
+    greedy = network(tmp_path / "det_10g.onnx")
+    with pytest.raises(OutOfMemory, match=r"det_10g\.onnx ran out of memory\. Send a smaller"):
+        greedy.run(**{onnx_faces.INPUT: np.ones(1, np.float32)})
+    with pytest.raises(Exception, match="Got invalid dimensions") as other:  # a bug stays a bug
+        greedy.run(**{onnx_faces.INPUT: np.ones(2, np.float32)})
+    assert not isinstance(other.value, OutOfMemory)
 
 
 def test_colours_that_are_no_numbers_are_an_error_that_says_what_to_do(tmp_path: Path) -> None:
@@ -290,6 +359,7 @@ def test_the_gpu_is_asked_for_where_it_is_wanted_and_offered() -> None:
     for device, card in (("auto", 0), ("cuda", 0), ("cuda:1", 1)):
         (name, options), last = onnx_files.providers(device, both)
         assert (name, options["device_id"], last) == (CUDA, card, CPU)
+        assert options["arena_extend_strategy"] == "kSameAsRequested"  # else it doubles
 
 
 def test_falling_back_to_the_cpu_is_said_in_a_sentence_with_its_cause() -> None:

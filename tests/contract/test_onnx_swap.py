@@ -1,100 +1,40 @@
 """
 The ONNX route as an engine, on tiny files of the same inputs and outputs: what it answers and
-refuses, the same alone and in company, and through a service, HTTP and a job.
+refuses, the same alone and in company.
 """
 
-import asyncio
-import gc
-import io
-import json
 import shutil
-import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import cv2
-import httpx
 import numpy as np
 import pytest
-from PIL import Image
 
 pytest.importorskip("onnx", reason="onnx is not installed: run `make models`.")
 
-from backends.engines import fusion, weights
-from backends.engines.faces import Face, Pixels
-from backends.engines.fusion import MODELS, Blend, Check, Fused, Look, Progress, Seen, onnx_files
-from backends.engines.fusion.alignment import ARCFACE_128, fitted
-from backends.engines.fusion.onnx_swap import InSwapper, boost
+from backends.engines import fusion
+from backends.engines.fusion import Blend, Check, Look, Progress, Seen
+from backends.engines.fusion.alignment import ARCFACE_112, ARCFACE_128, fitted
+from backends.engines.fusion.arcface import ArcFace
+from backends.engines.fusion.gfpgan import Gfpgan
+from backends.engines.fusion.inswapper import Swapper
+from backends.engines.fusion.onnx_files import Network
+from backends.engines.fusion.onnx_swap import InSwapper, Painter, boost
+from backends.engines.fusion.scrfd import FivePoints
 from backends.engines.picture import Picture
-from backends.errors import BadInput, ModelLoadError
-from backends.families import FAMILIES
-from backends.identity import Ask
-from backends.serving.local import LocalService
-from backends.serving.record import ModelRecord, Records
-from backends.settings import Batching, Inswapper, Models, Settings
-from backends.telemetry import Instruments
-from tests import running
-from tests.portraits import face_of, photo, picture_of
-from tests.tiny import onnx_faces
-from tests.tiny.onnx_faces import Planted
-
-PHOTOS = Path(__file__).parents[1] / "photos"
-
-
-@dataclass(frozen=True)
-class World:
-    """The pictures whose faces the tiny detector knows, and folders of tiny models."""
-
-    hopper: Picture
-    astronaut: Picture
-    pair: Picture
-    same: Path  # its swapper gives the target back
-    mixes: Path  # its swapper mixes in half of a colour of the identity
+from backends.errors import BadInput
+from backends.settings import Inswapper
+from tests.portraits import face_of, photo
+from tests.tiny import onnx_faces, onnx_world
+from tests.tiny.onnx_world import World, change, go_on, loaded, run
 
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> World:
-    hopper, astronaut = photo("hopper.jpg"), photo("astronaut.png")
-    sample = fusion.sample()[0]
-    known = [hopper, astronaut, sample.source, sample.target]
-    faces = [planted(each.array()) for each in known]
-    both = np.zeros((600, 1024, 3), np.uint8)
-    both[:600, :512] = hopper.array()
-    both[:512, 512:] = astronaut.array()
-    faces += [moved(faces[0], both, 0), moved(faces[1], both, 512)]
-    folders = []
-    for share in (0.0, 0.5):
-        folder = tmp_path_factory.mktemp("models")
-        onnx_faces.build(folder / fusion.INSWAPPER, faces, share)
-        folders.append(folder)
-    return World(hopper, astronaut, picture_of(both), *folders)
-
-
-def planted(picture: Pixels) -> Planted:
-    face: Face = face_of(picture)
-    return Planted(picture, face.box, face.five)
-
-
-def moved(face: Planted, picture: Pixels, right: int) -> Planted:
-    x0, y0, x1, y1 = face.box
-    return Planted(picture, (x0 + right, y0, x1 + right, y1), face.five + np.float32([right, 0]))
-
-
-def loaded(folder: Path, device: str = "cpu", **swap: Any) -> InSwapper:
-    load = MODELS["inswapper"].load
-    assert load is not None
-    engine = load(
-        Settings(
-            models=Models(folder=folder, device=device),
-            batching=Batching(engine_threads=1),
-            inswapper=Inswapper(**swap),
-        )
-    )
-    assert isinstance(engine, InSwapper)
-    return engine
+    return onnx_world.build(tmp_path_factory.mktemp)
 
 
 @pytest.fixture(scope="module")
@@ -105,19 +45,6 @@ def same(world: World) -> InSwapper:
 @pytest.fixture(scope="module")
 def mixes(world: World) -> InSwapper:
     return loaded(world.mixes)
-
-
-def go_on(index: int, part: Any) -> bool:
-    return True
-
-
-def run(engine: InSwapper, item: Blend | Look) -> Any:
-    (output,) = engine.run([item], go_on)
-    return output
-
-
-def change(made: Fused, target: Picture) -> np.ndarray:
-    return np.abs(made.picture.array().astype(int) - target.array()).max(2)
 
 
 def face_box(engine: InSwapper, picture: Picture, index: int = 0) -> tuple[slice, slice]:
@@ -232,6 +159,68 @@ def test_the_restorer_is_used_as_far_as_it_is_asked_for_and_within_the_face(
     assert "Apache-2.0" in engine.remarks[-1].en
 
 
+def test_the_restorer_sees_the_face_where_it_was_trained_to_and_only_the_face_is_taken_back(
+    world: World, tmp_path: Path
+) -> None:
+    """Its answer is a map of its own square: a pixel's colour tells where it came from."""
+    folder = tmp_path / fusion.INSWAPPER
+    shutil.copytree(world.same / fusion.INSWAPPER, folder)
+    x, y = np.meshgrid(np.arange(512), np.arange(512))
+    places = np.stack([x, y, x * 0], -1) * 255 / 511
+    onnx_faces.restorer(folder / "gfpgan_1.4.onnx", contrast=0.0, picture=places.astype("f4"))
+    item = Blend(world.astronaut, world.hopper, blend=1.0)
+    made = run(loaded(tmp_path, restore=1.0), item)
+    five = face_of(world.hopper.array()).five
+    ffhq = np.array([(192.98, 239.95), (318.90, 240.19), (256.63, 314.02), (201.26, 371.41),
+                     (313.09, 371.15)])  # fmt: skip
+    turn = turn_onto(five, ffhq)
+    wanted = five @ turn[:2] + turn[2]
+    for (column, row), place in zip(np.rint(five).astype(int), wanted, strict=True):
+        told = made.picture.array()[row, column, :2].astype(float) * 511 / 255
+        assert told == pytest.approx(place, abs=6)  # of 512: rounding, and the region's fading
+    back = cv2.invertAffineTransform(fitted(five, ARCFACE_128, 1))
+    for rim in ((0.03, 0.05), (0.97, 0.05), (0.03, 0.95), (0.97, 0.95)):
+        column, row = np.rint(back[:, :2] @ rim + back[:, 2]).astype(int)
+        assert change(made, world.hopper)[row, column] == 0
+
+
+def turn_onto(points: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+    """The similarity of least squares, 3 × 2, by solving for its four numbers."""
+    (x, y), none, one = points.T.astype(float), np.zeros(5), np.ones(5)
+    rows = np.concatenate([np.stack([x, -y, one, none], 1), np.stack([y, x, none, one], 1)])
+    a, b, right, down = np.linalg.lstsq(rows, wanted.T.reshape(-1), rcond=None)[0]
+    return np.array([(a, b), (-b, a), (right, down)])
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_face_anywhere_even_half_outside_is_painted_and_nothing_else(
+    world: World, tmp_path: Path
+) -> None:
+    folder = world.mixes / fusion.INSWAPPER
+    recogniser, swapper = (
+        Network(folder / name, "cpu", 1) for name in ("w600k_r50.onnx", "inswapper_128.onnx")
+    )
+    onnx_faces.restorer(tmp_path / "gfpgan_1.4.onnx", contrast=1.5)
+    painter = Painter(
+        ArcFace(recogniser),
+        Swapper(swapper),
+        Gfpgan(Network(tmp_path / "gfpgan_1.4.onnx", "cpu", 1)),
+        Inswapper(),
+    )
+    source = FivePoints((0, 0, 1, 1), 1.0, face_of(world.astronaut.array()).five)
+    random = np.random.default_rng(12)
+    item, size = Blend(world.astronaut, world.hopper), (world.hopper.width, world.hopper.height)
+    for _ in range(12):
+        turn, wide = random.uniform(-np.pi, np.pi), random.uniform(20, 700)
+        shape = (ARCFACE_112 - 0.5) * wide + random.normal(0, wide / 20, (5, 2))
+        turned = shape @ [[np.cos(turn), np.sin(turn)], [-np.sin(turn), np.cos(turn)]]
+        middle = random.uniform(0, 1, 2) * size
+        target = FivePoints((0, 0, 1, 1), 1.0, (turned + middle).astype("f4"))
+        pixels, _ = painter.paint(item, source, target, lambda share: None)
+        y, x = np.nonzero((pixels != world.hopper.array()).any(2))
+        assert np.hypot(x - middle[0], y - middle[1]).max(initial=0) < wide
+
+
 def test_a_control_that_does_nothing_here_says_so_once_it_is_moved(
     world: World, same: InSwapper
 ) -> None:
@@ -340,146 +329,3 @@ def test_four_threads_at_once_get_what_one_gets(world: World, mixes: InSwapper) 
     with ThreadPoolExecutor(4) as threads:
         for n, made in enumerate(threads.map(lambda n: run(mixes, items[n % 4]), range(24))):
             assert made == alone[n % 4]
-
-
-def test_missing_files_are_named_with_the_folder_that_wants_them(tmp_path: Path) -> None:
-    (tmp_path / fusion.INSWAPPER).mkdir(parents=True)
-    (tmp_path / fusion.INSWAPPER / "w600k_r50.onnx").touch()
-    with pytest.raises(ModelLoadError) as refusal:
-        loaded(tmp_path)
-    assert "put det_10g.onnx, inswapper_128.onnx of" in refusal.value.text
-    assert str(tmp_path / fusion.INSWAPPER) in refusal.value.text
-
-
-def test_files_that_do_not_fit_into_memory_are_refused_before_they_are_read(world: World) -> None:
-    folder = world.same / fusion.INSWAPPER
-    size = sum((folder / name).stat().st_size for name in fusion.INSWAPPER_FILES)
-    group = Models(folder=world.same, device="cpu")
-    weights.check_memory(MODELS["inswapper"], group, {"host": size})
-    with pytest.raises(ModelLoadError, match="its weights alone need"):
-        weights.check_memory(MODELS["inswapper"], group, {"host": size - 1})
-
-
-def test_files_are_told_with_hash_and_licence_and_a_lost_gpu_first(
-    world: World, same: InSwapper
-) -> None:
-    assert [remark.en.partition(":")[0] for remark in same.remarks] == list(fusion.INSWAPPER_FILES)
-    assert all("sha256" in r.en and "non-commercial" in r.en for r in same.remarks)
-    if onnx_files.CUDA in onnx_files.onnxruntime.get_available_providers():
-        pytest.skip("This onnxruntime has CUDA: what is tried is one without.")
-    asked = loaded(world.same, device="cuda")
-    assert (asked.device, same.device) == ("CPU", "CPU")
-    assert asked.remarks[0].en.startswith("It runs on the CPU, slowly: QUARTET_MODELS__DEVICE is c")
-    assert asked.remarks[1:] == same.remarks
-
-
-def service(tmp_path: Path, folder: Path) -> LocalService:
-    settings = Settings(
-        state_dir=tmp_path,
-        models=Models(folder=folder),
-        batching=Batching(engine_threads=2),
-    )
-    return LocalService(FAMILIES["fusion"], settings, Instruments(), Records(tmp_path / "records"))
-
-
-async def ready(local: LocalService) -> None:
-    while not (await local.status()).is_ready:
-        await asyncio.sleep(0.05)
-
-
-def opened(folder: Path) -> list[Any]:
-    """Weak references to what onnxruntime holds of the files below this folder."""
-    session = onnx_files.onnxruntime.InferenceSession
-    # by its type: isinstance asks the object too, and others' dead proxies raise
-    here = [each for each in gc.get_objects() if issubclass(type(each), session)]
-    return [weakref.ref(each) for each in here if str(folder) in each._model_path]
-
-
-async def test_a_service_swaps_to_it_and_back_and_gives_its_memory_back(
-    world: World, tmp_path: Path
-) -> None:
-    own = tmp_path / "models"
-    shutil.copytree(world.mixes, own)
-    local = service(tmp_path, own)
-    await local.start()
-    async with asyncio.timeout(120):
-        await ready(local)
-        await local.swap(ModelRecord(1, "inswapper"))
-        now = await local.status()
-        assert (now.model, now.device) == ("inswapper", "CPU")
-        assert any("det_10g.onnx" in remark.en for remark in now.remarks)
-        item = Blend(world.astronaut, world.hopper)
-        *parts, answer = [part async for part in local.stream(item, Ask())]
-        assert all(isinstance(part, Progress) for part in parts)
-        assert len(parts) > 5
-        assert (change(answer[0], world.hopper) > 10).mean() > 0.05
-        sessions = opened(own)
-        assert len(sessions) == 3
-        await local.swap(ModelRecord(2, "mesh-blend"))
-        while any(session() is not None for session in sessions):  # no collector is needed
-            await asyncio.sleep(0.05)
-        assert (await local.status()).remarks == ()
-    await local.close()
-
-
-async def test_a_swap_without_the_files_changes_nothing(world: World, tmp_path: Path) -> None:
-    local = service(tmp_path, tmp_path / "empty")
-    await local.start()
-    async with asyncio.timeout(120):
-        await ready(local)
-        with pytest.raises(ModelLoadError, match=r"put det_10g\.onnx.*mesh-blend still serves\."):
-            await local.swap(ModelRecord(1, "inswapper"))
-        assert (await local.status()).model == "mesh-blend"
-    await local.close()
-
-
-@pytest.fixture(scope="module")
-def client(world: World, tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
-    environment = {
-        "QUARTET_MODELS__FOLDER": str(world.mixes),
-        "QUARTET_FUSION__MODEL": "inswapper",
-        "QUARTET_BATCHING__ENGINE_THREADS": "2",
-    }
-    state = tmp_path_factory.mktemp("state")
-    with (
-        running.Process("--port", "0", state_dir=state, env=environment) as portal,
-        httpx.Client(base_url=portal.ready().address, timeout=120) as client,
-    ):
-        yield client
-
-
-def form(**options: Any) -> dict[str, Any]:
-    pictures = ((PHOTOS / name).read_bytes() for name in ("astronaut.png", "hopper.jpg"))
-    files = {side: (side, data) for side, data in zip(("source", "target"), pictures, strict=True)}
-    return {"files": files, "data": {"options": json.dumps({"consent": True, **options})}}
-
-
-def test_the_routes_answer_with_it_as_with_any_model(world: World, client: httpx.Client) -> None:
-    faces = client.post("/v1/fusion/faces", files={"image": ("x", form()["files"]["target"][1])})
-    (face,) = faces.json()["faces"]
-    assert face["box"][2] > 150
-    made = client.post("/v1/fusion", **form(blend=1.0))
-    assert (made.status_code, made.headers["x-model"]) == (200, "inswapper"), made.text
-    with Image.open(io.BytesIO(made.content)) as picture:
-        assert "AI-edited" in picture.info["Description"]
-        pixels = np.asarray(picture.convert("RGB")).astype(int)
-    x, y, width, height = face["box"]
-    assert np.abs(pixels - world.hopper.array())[y : y + height, x : x + width].mean() > 10
-    refused = client.post("/v1/fusion", **form(target_face=1))
-    assert refused.status_code == 422
-    assert "has no face 1" in refused.text
-    told = client.get("/readyz").json()["services"]["fusion"]
-    assert told["device"] == "CPU"
-    assert any("inswapper_128.onnx" in remark["en"] for remark in told["remarks"])
-
-
-def test_a_job_runs_to_the_same_picture(client: httpx.Client) -> None:
-    job = client.post("/v1/fusion/jobs", **form(blend=1.0)).json()
-    bearer = {"authorization": f"Bearer {job['token']}"}
-    address = f"/v1/fusion/jobs/{job['id']}"
-    running.wait_until(
-        lambda: client.get(address, headers=bearer).json()["state"] in ("done", "failed"),
-        "the job never ended",
-    )
-    result = client.get(f"{address}/result", headers=bearer)
-    assert result.content == client.post("/v1/fusion", **form(blend=1.0)).content

@@ -1,8 +1,11 @@
 """A reranker on another server: vLLM's words over real sockets, and every way they can fail."""
 
 import json
+import logging
 import socket
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -48,12 +51,17 @@ def test_it_is_asked_in_vllms_words_and_answers_by_index() -> None:
         assert "authorization" not in server.heads[0].lower()
 
 
-def test_a_model_and_a_key_are_sent_where_they_are_set() -> None:
+def test_a_model_and_a_key_are_sent_where_they_are_set_and_the_key_is_not_logged(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     given = {"upstream_model": "BAAI/bge-reranker-v2-m3", "upstream_key": SecretStr("hush")}
     with scoring_server() as server, engine(server, **given) as upstream:
-        upstream.run(PAIRS[:1], emit)
+        with caplog.at_level(logging.DEBUG):
+            upstream.run(PAIRS[:1], emit)
         assert server.requests[0]["model"] == "BAAI/bge-reranker-v2-m3"
         assert "Bearer hush" in server.heads[0]
+        assert "http" in caplog.text  # its libraries did tell what they do
+        assert "hush" not in caplog.text
 
 
 def test_a_mixed_batch_is_one_call_a_query_and_keeps_its_order() -> None:
@@ -81,14 +89,31 @@ def endless(connection: socket.socket, body: dict[str, Any]) -> None:
 
 def drips(connection: socket.socket, body: dict[str, Any]) -> None:
     connection.sendall(b"HTTP/1.1 200 OK\r\ncontent-length: 900\r\n\r\n")
-    while True:  # each part comes in time, the whole never does
+    drips_on(connection)
+
+
+def drips_a_head(connection: socket.socket, body: dict[str, Any]) -> None:
+    connection.sendall(b"HTTP/1.1 200 OK\r\nx: ")
+    drips_on(connection)
+
+
+def drips_on(connection: socket.socket) -> None:
+    """Each part comes in time, the whole never does."""
+    while True:
         connection.sendall(b" ")
-        connection.settimeout(0.05)
-        try:
-            if not connection.recv(1):
-                raise OSError
-        except TimeoutError:
-            pass
+        if not is_open(connection):
+            raise OSError
+
+
+def is_open(connection: socket.socket) -> bool:
+    """After a moment; the other side says nothing more, it can only leave."""
+    connection.settimeout(0.05)
+    try:
+        return bool(connection.recv(1))
+    except TimeoutError:
+        return True
+    except OSError:
+        return False
 
 
 def not_http(connection: socket.socket, body: dict[str, Any]) -> None:
@@ -108,6 +133,7 @@ def data(*scored: Any) -> dict[str, Any]:
 FAULTS: list[tuple[str, Any, type[Exception], str]] = [
     ("hangs", hang, TimedOut, "did not answer within 0.5 s"),
     ("drips", drips, TimedOut, "did not answer within 0.5 s"),
+    ("drips a head", drips_a_head, TimedOut, "did not answer within 0.5 s"),
     ("breaks off", half, Unavailable, "could not be asked: "),
     ("is no web server", not_http, Unavailable, "could not be asked: "),
     ("never ends", endless, Unavailable, "more than a list of scores"),
@@ -163,6 +189,38 @@ def test_the_retry_after_of_a_busy_server_is_passed_on_but_not_for_ever() -> Non
         assert said.value.retry_after == 60
 
 
+def test_a_server_that_is_starting_says_when_to_come_again() -> None:
+    with scoring_server(says(503, {}, "retry-after: 20")) as server, engine(server) as upstream:
+        with pytest.raises(Unavailable) as said:
+            upstream.run(PAIRS, emit)
+        assert said.value.retry_after == 20
+
+
+def test_a_caller_who_left_closes_their_connection_and_is_not_asked_for_again() -> None:
+    """The server hears it, and stops; of a batch, the queries of the others are still asked."""
+    closed = threading.Event()
+
+    def silent(connection: socket.socket, body: dict[str, Any]) -> None:
+        if body["text_1"] != QUERY:
+            scores(connection, body)
+            return
+        while is_open(connection):
+            pass
+        closed.set()
+
+    with scoring_server(silent) as server, engine(server, upstream_seconds=3600) as upstream:
+        gone = [Pair(QUERY, text, ()) for text in DOCUMENTS]
+        pairs = [*gone, Pair("Grain fell.", "Grain prices fell.", ()), Pair("a tax", "a tax", ())]
+
+        def listens(index: int, part: Any) -> bool:
+            return index == 3 or (index < 3 and not server.requests)
+
+        found = upstream.run(pairs, listens)
+        assert closed.wait(20)
+        assert found[3].score == score("Grain fell.", "Grain prices fell.")
+        assert [request["text_1"] for request in server.requests] == [QUERY, "Grain fell."]
+
+
 def test_a_server_that_is_not_there_is_one_sentence(free_port: int) -> None:
     with engine(ScoringServer(free_port, hang)) as upstream, pytest.raises(Unavailable) as said:
         upstream.run(PAIRS, emit)
@@ -194,10 +252,12 @@ def test_it_is_offered_only_where_a_server_is_named() -> None:
 
 
 @contextmanager
-def served(server: ScoringServer, folder: Path, **batching: Any) -> Iterator[httpx.Client]:
+def served(
+    server: ScoringServer, folder: Path, seconds: float = 5, **batching: Any
+) -> Iterator[httpx.Client]:
     settings = Settings(
         state_dir=folder,
-        rerank=Rerank(model="upstream", upstream=server.url, upstream_seconds=5),
+        rerank=Rerank(model="upstream", upstream=server.url, upstream_seconds=seconds),
         batching=Batching(engine_threads=1, **batching),
     )
     with (
@@ -225,6 +285,34 @@ def test_through_the_route_it_ranks_and_its_faults_keep_their_status(tmp_path: P
         assert len(server.requests) == 8
         server.answer = scores
         assert client.post("/v1/rerank", json=body).status_code == 200
+
+
+def test_a_visitor_who_hangs_up_ends_the_work_on_the_server(tmp_path: Path) -> None:
+    closed = threading.Event()
+
+    def silent(connection: socket.socket, body: dict[str, Any]) -> None:
+        while is_open(connection):
+            pass
+        closed.set()
+
+    body = {"query": QUERY, "documents": list(DOCUMENTS)}
+    with scoring_server() as server, served(server, tmp_path, 40) as client:
+        assert client.post("/v1/rerank", json=body).status_code == 200
+        server.answer = silent
+        with pytest.raises(httpx.ReadTimeout):
+            client.post("/v1/rerank", json={**body, "query": "else"}, timeout=1)
+        assert closed.wait(20)
+        server.answer = scores
+        assert client.post("/v1/rerank", json=body).status_code == 200
+
+
+def test_four_threads_at_once_get_what_one_gets() -> None:
+    queries = (QUERY, "Grain fell.", "desk light", "prices that")
+    batches = [[Pair(query, text, ()) for text in DOCUMENTS] for query in queries]
+    with scoring_server() as server, engine(server) as upstream, ThreadPoolExecutor(4) as threads:
+        alone = [upstream.run(batch, emit) for batch in batches]
+        again = threads.map(lambda n: upstream.run(batches[n % 4], emit), range(40))
+        assert list(again) == alone * 10
 
 
 def test_one_document_that_the_server_refuses_fails_alone(tmp_path: Path) -> None:

@@ -3,8 +3,10 @@ The upstream model: a server that speaks OpenAI's protocol over a real socket, w
 """
 
 import json
+import logging
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,7 +18,7 @@ from pydantic import SecretStr, ValidationError
 from app import build_service
 from backends.engines.translate import MODELS, SAMPLE, Passage, Translation
 from backends.engines.translate.upstream import about_tokens, base
-from backends.errors import ModelLoadError, Overloaded, TimedOut, Unavailable
+from backends.errors import BadInput, ModelLoadError, Overloaded, TimedOut, Unavailable
 from backends.families import FAMILIES, configured
 from backends.settings import Settings, Translate
 from tests import running
@@ -117,6 +119,15 @@ def test_no_more_requests_are_open_than_the_setting_says(server: Server, address
     assert server.most_open == 3
 
 
+def test_four_threads_at_once_get_what_one_gets(address: str) -> None:
+    passages = [Passage(f"word {n} and another", "en", "fr") for n in range(4)]
+    with loaded(address) as engine, ThreadPoolExecutor(4) as threads:
+        alone = [run(engine, each) for each in passages]
+        assert run(engine, *passages) == [made for (made,) in alone]
+        again = threads.map(lambda n: run(engine, passages[n % 4]), range(40))
+        assert list(again) == alone * 10
+
+
 def test_a_caller_who_left_closes_their_connection(server: Server, address: str) -> None:
     asked = []
 
@@ -153,13 +164,20 @@ FAULTS = [
     ("busy", Overloaded, "upstream server is busy"),
     ("key", Unavailable, "refused our key"),
     ("down", Unavailable, "answered 503: <html>upstream connect error</html>"),
-    ("broken", Unavailable, "answered 500: CUDA error x{189}$"),
-    ("context", Unavailable, "answered 400: maximum context length"),
+    ("starting", Unavailable, r"answered 503: Service is not ready\.$"),
+    ("broken", Unavailable, r"answered 500: CUDA error x{189}\.$"),
+    ("context", BadInput, r"refuses this text: maximum context length is 8 tokens\.$"),
+    ("sglang", BadInput, r"refuses this text: too long\.$"),
+    ("old model", Unavailable, "has no /v1/chat/completions, or no such model"),
     ("nonsense", Unavailable, "broke off in the middle|no answer of an OpenAI-compatible"),
     ("error event", Unavailable, "failed: out of memory"),
     ("not JSON", Unavailable, "no answer of an OpenAI-compatible server"),
     ("other JSON", Unavailable, "no answer of an OpenAI-compatible server"),
     ("cut", Unavailable, "broke off in the middle"),
+    ("abort", Unavailable, r"broke off in the middle of its answer \(abort\)\.$"),
+    ("content_filter", Unavailable, r"middle of its answer \(content_filter\)\.$"),
+    ("endless line", Unavailable, "no answer of an OpenAI-compatible server"),
+    ("endless comments", Unavailable, "no answer of an OpenAI-compatible server"),
     ("end", Unavailable, "broke off in the middle"),
 ]
 
@@ -174,15 +192,16 @@ def test_a_fault_is_one_sentence_and_the_next_request_is_answered(
             run(engine, HELLO)
         assert type(raised.value) is kind
         assert "\n" not in str(raised.value)
-        if isinstance(raised.value, Overloaded):
-            assert raised.value.retry_after == 7
+        again = {"busy": 7, "down": 40, "starting": 40}  # as the server said
+        assert getattr(raised.value, "retry_after", None) == again.get(fault)
         server.fault = ""
         assert run(engine, HELLO)[0].text == "HELLO THERE, WORLD"
 
 
-def test_a_silent_server_is_given_up(server: Server, address: str) -> None:
+@pytest.mark.parametrize("fault", ["silence", "still here"])
+def test_a_server_without_a_word_is_given_up(server: Server, address: str, fault: str) -> None:
     with loaded(address, upstream_seconds=0.3) as engine:
-        server.fault = "silence"
+        server.fault = fault
         with pytest.raises(TimedOut, match="took too long"):
             run(engine, HELLO)
 
@@ -213,15 +232,17 @@ def test_a_load_says_what_is_wrong_and_leaves_no_thread(
     assert threading.active_count() == before
 
 
-def test_the_key_is_sent_and_never_shown() -> None:
+def test_the_key_is_sent_and_never_shown(caplog: pytest.LogCaptureFixture) -> None:
     server = Server(key="s3cret")
     with speaking(server) as address:
         with pytest.raises(ModelLoadError, match="refused our key"), loaded(address):
             pass
         group = {"upstream_key": SecretStr("s3cret")}
-        with loaded(address, **group) as engine:
+        with caplog.at_level(logging.DEBUG), loaded(address, **group) as engine:
             assert run(engine, HELLO)[0].text == "HELLO THERE, WORLD"
             assert "s3cret" not in repr(vars(engine))
+        assert "http" in caplog.text  # its libraries did tell what they do
+        assert "s3cret" not in caplog.text
 
 
 def test_addresses_and_lengths() -> None:
@@ -256,5 +277,10 @@ def test_the_service_streams_it_and_tells_its_faults(
         server.fault = "down"
         down = client.post("/v1/translate", json=body)
         assert (down.status_code, down.json()["error_type"]) == (503, "Unavailable")
+        assert down.headers["retry-after"] == "40"
+        server.fault = "context"
+        for _ in range(settings.batching.breaker_failures + 1):  # a text's fault stops nobody
+            long = client.post("/v1/translate", json=body)
+            assert (long.status_code, long.json()["error_type"]) == (422, "BadInput")
         server.fault = ""
         assert client.post("/v1/translate", json=body).status_code == 200

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 import app
-from backends.families import FAMILIES
+from backends.engines.hub import amount
+from backends.families import FAMILIES, Family
 from backends.serving.wire import SHAPES
 from backends.settings import setting_names
 from backends.telemetry import Instruments
@@ -62,6 +63,40 @@ def test_a_checkpoint_says_where_it_is_fetched_how_large_it_is_and_what_it_must_
     assert set(finds) <= set(checkpoints)
     assert not [n for n, m in checkpoints.items() if not (m.parameters and m.architecture)]
     assert not [n for n, m in checkpoints.items() if m.may_download and not m.hubs]
+
+
+@pytest.mark.parametrize("family", FAMILIES.values(), ids=lambda family: family.name)
+def test_every_model_says_licence_territory_and_what_it_is_and_a_checkpoint_its_memory(
+    family: Family,
+) -> None:
+    """On the page, in the family's part: neither a cell that is empty nor a memory of nothing."""
+    part = re.split(r"^## ", read("docs/models.md"), flags=re.MULTILINE)
+    (lines,) = (p.splitlines() for p in part if p.startswith(f"{family.title[0]}\n"))
+    rows = [line.strip("| ").split(" | ") for line in lines if line.startswith("| `")]
+    told = {row[0].strip("`"): row for row in rows if row[1].startswith(("yes", "no"))}
+    memory = {row[0].strip("`"): row[1:3] for row in rows if re.fullmatch(r"[1-9].* [MG]B", row[1])}
+    for model in family.models.values():
+        loads, *cells = told[model.name][1:6]
+        assert loads.split(",")[0] == ("yes" if model.load else "no")
+        assert cells == [model.licence, model.territory, model.device, model.about[0]]
+        assert all((*cells, *model.about))
+    checkpoints = [model for model in family.models.values() if model.files]
+    sizes = {m.name: [amount(2 * m.parameters), amount(m.parameters)] for m in checkpoints}
+    assert memory == sizes
+
+
+def test_further_families_have_their_row_and_no_code() -> None:
+    named = {
+        "rerank": {"qwen3-vl-reranker", "qwen3-reranker", "mxbai-rerank-v2", "jina-reranker-m0",
+                   "monoqwen2-vl", "bge-reranker-v2-gemma"},
+        "fusion": {"ghost", "hyperswap", "simswap", "blendswap", "image-face-fusion"},
+        "translate": {"hy-mt2-30b-a3b"},
+    }  # fmt: skip
+    models = {name: family.models.values() for name, family in FAMILIES.items()}
+    without = {name: {m.name for m in rows if m.load is None} for name, rows in models.items()}
+    assert {name: rows for name, rows in without.items() if rows} == named
+    files = [path.name for path in (ROOT / "backends/engines").rglob("*.py")]
+    assert not [n for n in files if any(n.startswith(x) for rows in named.values() for x in rows)]
 
 
 def test_the_metrics_table_is_what_the_process_exposes() -> None:

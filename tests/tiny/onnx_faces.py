@@ -33,15 +33,18 @@ class Planted:
     score: float = 0.99
 
 
-def detector(path: Path, faces: Sequence[Planted]) -> None:
-    """At most six faces: each has an anchor of its own, two for every size of cells."""
+def detector(path: Path, faces: Sequence[Planted], close: float = CLOSE) -> None:
+    """
+    At most six faces: each has an anchor of its own, two for every size of cells. `close` is how
+    much of the mean square of its colours may differ.
+    """
     places = [(stride, anchor) for stride in STRIDES for anchor in (0, 1)]
     planted = dict(zip(places, faces, strict=False))
     nodes = [
         helper.make_node("AveragePool", [INPUT], ["p"], kernel_shape=[8, 8], strides=[8, 8]),
         helper.make_node("Mul", ["p", "p"], ["pp"]),
     ]
-    constants = [_constant("ones", np.ones((1, 3, 3, 3), "f4")), *_shapes()]
+    constants = [_constant("ones", np.ones((1, 3, 3, 3), "f4")), *_shapes(close)]
     for stride in STRIDES:
         pair = [planted.get((stride, anchor)) for anchor in (0, 1)]
         more, held = _scores(stride, pair)
@@ -95,9 +98,9 @@ def _rows(name: str, given: str, kind: str) -> list:
     ]
 
 
-def _shapes() -> list:
+def _shapes(close: float) -> list:
     rows = {"score": 1, "box": 4, "five": 10}
-    values = {"close": CLOSE * 27, "steep": 1 / (CLOSE * 13), "zero": 0.0, "one": 1.0}
+    values = {"close": close * 27, "steep": 1 / (close * 13), "zero": 0.0, "one": 1.0}
     return [
         *(_constant(f"{name}rows", np.array([-1, n], np.int64)) for name, n in rows.items()),
         *(_constant(name, np.float32(value)) for name, value in values.items()),
@@ -189,11 +192,14 @@ def swapper(
     scale: float = 1.0,
     tidy: bool = False,
     element: int = TensorProto.FLOAT,
+    pattern: Floats | None = None,
 ) -> None:
     """
     `share` of the identity's colour and the rest of the target; 0 returns the target. `tidy`
-    leaves the emap out, as tools that tidy up do; `scale` is what the output is multiplied with.
+    leaves the emap out, as tools that tidy up do; `scale` is what the output is multiplied with,
+    and `pattern` (side × side, 0 to 1) what is added to each of its pixels.
     """
+    extra = np.zeros((side, side), "f4") if pattern is None else pattern
     kind = helper.tensor_dtype_to_np_dtype(element)
     nodes = [
         helper.make_node("Gemm", ["source", "W"], ["c"]),
@@ -201,9 +207,11 @@ def swapper(
         helper.make_node("Reshape", ["d", "rows"], ["e"]),
         helper.make_node("Mul", ["e", "share"], ["f"]),
         helper.make_node("Mul", ["target", "rest"], ["t"]),
-        helper.make_node("Add", ["t", "f"], ["output"]),
+        helper.make_node("Add", ["t", "f"], ["mixed"]),
+        helper.make_node("Add", ["mixed", "pattern"], ["output"]),
     ]
     constants = [
+        _constant("pattern", extra.astype(kind)),
         _constant("W", _directions().astype(kind)),
         _constant("rows", np.array([1, 3, 1, 1], np.int64)),
         _constant("share", kind.type(share * scale)),
@@ -215,13 +223,17 @@ def swapper(
     _save(path, nodes, inputs, outputs, constants, element)
 
 
-def restorer(path: Path, contrast: float = 1.0) -> None:
+def restorer(path: Path, contrast: float = 1.0, picture: Floats | None = None) -> None:
+    """More contrast; with contrast 0 whatever it is given becomes `picture` (512 × 512 × 3)."""
+    always = np.zeros((512, 512, 3), "f4") if picture is None else picture / 127.5 - 1
     nodes = [
         helper.make_node("Mul", ["input", "contrast"], ["m"]),
-        helper.make_node("Clip", ["m", "low", "high"], ["output"]),
+        helper.make_node("Add", ["m", "always"], ["a"]),
+        helper.make_node("Clip", ["a", "low", "high"], ["output"]),
     ]
     values = {"contrast": contrast, "low": -1.0, "high": 1.0}
     constants = [_constant(name, np.float32(value)) for name, value in values.items()]
+    constants.append(_constant("always", always.transpose(2, 0, 1)[None].astype("f4")))
     outputs = [helper.make_tensor_value_info("output", TensorProto.FLOAT, [1, 3, 512, 512])]
     _save(path, nodes, {"input": [1, 3, 512, 512]}, outputs, constants)
 
@@ -231,6 +243,13 @@ def anything(path: Path, side: int) -> None:
     nodes = [helper.make_node("Identity", [INPUT], ["same"])]
     outputs = [helper.make_tensor_value_info("same", TensorProto.FLOAT, [1, 3, side, side])]
     _save(path, nodes, {INPUT: [1, 3, side, side]}, outputs, [])
+
+
+def greedy(path: Path, numbers: int) -> None:
+    """Wants memory for so many numbers at each run."""
+    nodes = [helper.make_node("Expand", [INPUT, "shape"], ["all"])]
+    outputs = [helper.make_tensor_value_info("all", TensorProto.FLOAT, [FREE])]
+    _save(path, nodes, {INPUT: [1]}, outputs, [_constant("shape", np.array([numbers]))])
 
 
 def build(folder: Path, faces: Sequence[Planted], share: float = 0.5) -> None:

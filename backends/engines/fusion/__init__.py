@@ -144,6 +144,20 @@ def tell_inswapper(folder: Path) -> tuple[tuple[str, str], ...]:
     return tuple((file.said.en, file.said.zh) for file in all_in(folder))
 
 
+def _later(name: str, licence: str, licence_zh: str) -> Model:
+    """A swapper that we know of and do not load yet."""
+    return Model(
+        name=name,
+        title=name,
+        load=None,
+        licence=licence,
+        licence_zh=licence_zh,
+        may_download=False,
+        about=("Swaps identity, as inswapper does", "与 inswapper 一样替换人物身份"),
+        device="GPU",
+    )
+
+
 MODELS: dict[str, Model] = {
     model.name: model
     for model in (
@@ -201,6 +215,14 @@ MODELS: dict[str, Model] = {
             ),
             device="GPU",
         ),
+        _later(
+            "ghost",
+            "Apache-2.0; it needs ArcFace, for non-commercial research only",
+            "Apache-2.0；但需要仅限非商业研究的 ArcFace",
+        ),
+        _later("hyperswap", "ResearchRAIL", ""),
+        _later("simswap", "Not for commercial use", "不得用于商业用途"),
+        _later("blendswap", "Not for commercial use", "不得用于商业用途"),
         Model(
             name="image-face-fusion",
             title="ModelScope image face fusion",
@@ -226,3 +248,11 @@ def sample() -> tuple[Any, ...]:
     picture = read_picture(portrait.read_bytes())
     mirror = picture.image().transpose(Image.Transpose.FLIP_LEFT_RIGHT)
     return (Blend(picture, Picture(mirror.width, mirror.height, mirror.tobytes())),)
+
+
+def terms(name: str) -> str:
+    """What a model's licence wants said with each of its pictures; "" where it wants nothing."""
+    model = MODELS.get(name)
+    if model is None or not model.terms_with_results:
+        return ""
+    return f"A face changed by a machine: {model.title}. {model.notice[0]}"

@@ -6,6 +6,7 @@ onnxruntime does silently.
 """
 
 import logging
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -15,11 +16,13 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from backends.engines.picture import Note
-from backends.errors import ModelLoadError
+from backends.errors import ModelLoadError, OutOfMemory
 
 log = logging.getLogger(__name__)
 
 Tensor: TypeAlias = NDArray[np.float32]
+
+_FULL = re.compile("failed to allocate memory|out of memory|bad_?alloc", re.IGNORECASE)
 
 CUDA, CPU = "CUDAExecutionProvider", "CPUExecutionProvider"
 
@@ -66,8 +69,17 @@ class Network:
         raise self.wrong(f"has no input …×{'×'.join(map(str, last))} of rank {rank} ({shapes})")
 
     def run(self, **given: Tensor) -> list[Tensor]:
-        """All outputs, in the order of the file."""
-        return [np.asarray(made, np.float32) for made in self._session.run(None, given)]
+        """All outputs, in the order of the file. Raises OutOfMemory."""
+        try:
+            outputs = self._session.run(None, given)
+        except Exception as error:  # as above
+            if not _FULL.search(str(error)):
+                raise
+            raise OutOfMemory(
+                f"{self.path.name} ran out of memory. Send a smaller picture, or try again.",
+                zh=f"{self.path.name} 内存不足。请使用较小的图片，或稍后重试。",
+            ) from error
+        return [np.asarray(made, np.float32) for made in outputs]
 
     def close(self) -> None:
         """Gives the memory back now, whoever still holds this. Never during `run`."""

@@ -127,9 +127,19 @@ def _distinct(hits: Floats) -> list[Floats]:
     """The surest of those that lie on each other."""
     kept: list[Floats] = []
     for hit in hits[np.argsort(-hits[:, -1], kind="stable")]:
-        if np.isfinite(hit).all() and all(_overlap(hit, other) < MAX_OVERLAP for other in kept):
+        if _may_be(hit) and all(_overlap(hit, other) < MAX_OVERLAP for other in kept):
             kept.append(hit)
     return kept
+
+
+def _may_be(hit: Floats) -> bool:
+    """Whether its five points lie apart, and near its box: nothing can be laid on others."""
+    if not np.isfinite(hit).all():
+        return False
+    low, high, five = hit[:2], hit[2:4], hit[4:14].reshape(-1, 2)
+    size = float((high - low).max())
+    near = (five > low - size).all() and (five < high + size).all()
+    return bool(near and np.ptp(five, axis=0).max() > 0.1 * size)
 
 
 def _overlap(one: Floats, other: Floats) -> float:

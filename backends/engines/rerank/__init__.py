@@ -144,6 +144,16 @@ def configure_upstream(model: Model, settings: Settings) -> Model | None:
     return model if settings.rerank.upstream else None
 
 
+def _later(name: str, licence: tuple[str, str], about: tuple[str, str]) -> Model:
+    """A model that we know of and do not load yet; what it can do is not offered, so not told."""
+    en, zh = licence
+    return Model(name=name.lower(), title=name, load=None, licence=en, licence_zh=zh, about=about)
+
+
+_NOT_CONFIRMED = ("Apache-2.0, not confirmed", "Apache-2.0（未经证实）")
+_OF_ITS_CARD = ("That of its card", "以其说明页为准")
+
+
 MODELS: dict[str, Model] = {
     model.name: model
     for model in (
@@ -253,6 +263,32 @@ MODELS: dict[str, Model] = {
                 "每对内容最多读取 512 个词元，限英文。它不读取图片，也不理解指令。",
             ),
         ),
+        _later(
+            "Qwen3-VL-Reranker",
+            ("Apache-2.0", ""),
+            ("Texts and pictures, with an instruction; 2B, 8B", "文本与图片，支持指令；2B、8B"),
+        ),
+        _later(
+            "Qwen3-Reranker",
+            _NOT_CONFIRMED,
+            ("Texts, with an instruction; 0.6B, 4B, 8B", "文本，支持指令；0.6B、4B、8B"),
+        ),
+        _later(
+            "mxbai-rerank-v2",
+            _NOT_CONFIRMED,
+            ("Texts, with an instruction; base, large", "文本，支持指令；base、large"),
+        ),
+        _later(
+            "jina-reranker-m0",
+            ("CC-BY-NC-4.0: not for commercial use", "CC-BY-NC-4.0：不得用于商业"),
+            ("Texts and pictures; 2B", "文本与图片；2B"),
+        ),
+        _later(
+            "MonoQwen2-VL",
+            _OF_ITS_CARD,
+            ("Pictures for a query in words", "以文字查询图片"),
+        ),
+        _later("bge-reranker-v2-gemma", _OF_ITS_CARD, ("Texts", "文本")),
         Model(
             name="upstream",
             title="vLLM",

@@ -8,38 +8,32 @@ Texts only. The server decides how much of a document it reads and refuses what 
 nothing is cut in silence. Every fault of the server or of the way to it becomes one sentence.
 """
 
+import asyncio
 import json
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import httpx
 
 from backends import settings
-from backends.engines import Emit
+from backends.engines import Emit, elsewhere
 from backends.engines.rerank import Pair, Relevance, text_document, text_query
 from backends.errors import BadInput, Overloaded, QuartetError, TimedOut, Unavailable
 
 _CHARS_PER_TOKEN = 4
 _MOST_BYTES = 4_000_000  # of an answer: a score takes some sixty
-_LONGEST_RETRY = 60.0
 
 
 class Upstream:
-    """One server. Its client keeps connections open and may be used by several threads."""
+    """One server. It may be asked by several threads."""
 
     model = "upstream"
 
     def __init__(self, group: settings.Rerank) -> None:
-        key = group.upstream_key.get_secret_value()
         self._named = {"model": group.upstream_model} if group.upstream_model else {}
         self._url = f"{group.upstream.rstrip('/')}/score"
         self._seconds = group.upstream_seconds
-        self._client = httpx.Client(
-            headers={"authorization": f"Bearer {key}"} if key else {},
-            timeout=group.upstream_seconds,
-            trust_env=False,  # a proxy of the environment is not a setting of ours
-        )
+        self._caller = elsewhere.Caller(group.upstream_key, httpx.Timeout(group.upstream_seconds))
 
     def tokens(self, item: Pair) -> int:
         """A quarter of the characters: the server alone knows its tokenizer."""
@@ -47,52 +41,58 @@ class Upstream:
         return 1 + read // _CHARS_PER_TOKEN
 
     def run(self, batch: Sequence[Pair], emit: Emit) -> Sequence[Relevance]:
+        """A query whose callers all left is not asked for, or no longer: nobody reads its zeros."""
         places: dict[str, list[int]] = {}
         for n, pair in enumerate(batch):
             places.setdefault(text_query(pair, self.model), []).append(n)
-        scores: dict[int, float] = {}
+        scores = dict.fromkeys(range(len(batch)), 0.0)
         for query, where in places.items():
             documents = [text_document(batch[n], self.model) for n in where]
-            scores |= zip(where, self._ask(query, documents), strict=True)
+            found = self._caller.wait(self._ask(query, documents, _listening(where, emit)))
+            if found is not None:
+                scores |= zip(where, found, strict=True)
         return [Relevance(scores[n]) for n in range(len(batch))]
 
     def close(self) -> None:
-        self._client.close()
+        self._caller.close()
 
-    def _ask(self, query: str, documents: list[str]) -> list[float]:
-        body = {**self._named, "text_1": query, "text_2": documents}
+    async def _ask(
+        self, query: str, documents: list[str], listens: Callable[[], bool]
+    ) -> list[float] | None:
+        """A score for each document; None where nobody listens any more."""
+        if not listens():
+            return None
         try:
-            with self._client.stream("POST", self._url, json=body) as response:
-                answer = b"".join(self._read(response))
-        except httpx.TimeoutException as error:
-            raise self._silent() from error
+            async with asyncio.timeout(self._seconds):  # for all of it, however it drips
+                return await elsewhere.unless_left(self._answer(query, documents), listens)
+        except (TimeoutError, httpx.TimeoutException) as error:
+            said = f"The model server did not answer within {self._seconds:g} s."
+            raise TimedOut(said) from error
         except (httpx.HTTPError, httpx.InvalidURL) as error:
-            raise Unavailable(f"The model server could not be asked: {_short(error)}.") from error
+            why = elsewhere.line(error) or type(error).__name__
+            raise Unavailable(f"The model server could not be asked: {why}.") from error
+
+    async def _answer(self, query: str, documents: list[str]) -> list[float]:
+        body = {**self._named, "text_1": query, "text_2": documents}
+        async with self._caller.client.stream("POST", self._url, json=body) as response:
+            answer = await elsewhere.body_of(response, _MOST_BYTES)
+        if answer is None:
+            raise _nonsense("more than a list of scores")
         if response.status_code != 200:
             raise _refusal(response, answer)
         return _scores(answer, len(documents))
 
-    def _read(self, response: httpx.Response) -> Iterator[bytes]:
-        """The body in parts; not for longer than a whole answer may take, nor without end."""
-        end, size = time.monotonic() + self._seconds, 0
-        for part in response.iter_bytes():
-            size += len(part)
-            if time.monotonic() > end:
-                raise self._silent()
-            if size > _MOST_BYTES:
-                raise _nonsense("more than a list of scores")
-            yield part
 
-    def _silent(self) -> TimedOut:
-        return TimedOut(f"The model server did not answer within {self._seconds:g} s.")
+def _listening(where: Sequence[int], emit: Emit) -> Callable[[], bool]:
+    return lambda: any(emit(n, None) for n in where)
 
 
 def _refusal(response: httpx.Response, body: bytes) -> QuartetError:
     """The server's status in our words."""
-    status, said = response.status_code, _reason(body)
+    status, why = response.status_code, elsewhere.said(body)
+    said = f": {why}" if why else ""
     if status == 429:
-        given = response.headers.get("retry-after", "")
-        again = min(_LONGEST_RETRY, float(given)) if given.isdigit() else 1.0
+        again = elsewhere.retry_after(response, 1.0)
         return Overloaded(f"The model server is busy. Try again in {again:g} s.", retry_after=again)
     if status in (401, 403):
         return Unavailable("The model server refuses the key in QUARTET_RERANK__UPSTREAM_KEY.")
@@ -103,22 +103,10 @@ def _refusal(response: httpx.Response, body: bytes) -> QuartetError:
         )
     if status in (400, 413, 422):
         return BadInput(f"The model server refuses this query and document{said}.")
-    return Unavailable(f"The model server failed with status {status}{said}.")
-
-
-def _reason(body: bytes) -> str:
-    """What the server says, from either shape of vLLM's errors, on one short line."""
-    try:
-        value = json.loads(body)
-    except ValueError:
-        return ""
-    inner = value.get("error", value) if isinstance(value, dict) else None
-    said = inner.get("message") if isinstance(inner, dict) else None
-    return f": {_short(said).rstrip('.')}" if isinstance(said, str) and said.strip() else ""
-
-
-def _short(what: object, most: int = 200) -> str:
-    return " ".join(str(what).split())[:most] or type(what).__name__
+    return Unavailable(
+        f"The model server failed with status {status}{said}.",
+        retry_after=elsewhere.retry_after(response),
+    )
 
 
 def _scores(body: bytes, wanted: int) -> list[float]:

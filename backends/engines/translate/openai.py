@@ -2,27 +2,26 @@
 A translating model behind an OpenAI-compatible server, such as vLLM or SGLang.
 
 The prompts, pieces, HTML and warnings are those of the models here; only the answer to a prompt
-comes over HTTP, as a stream of server-sent events. One loop in a thread of its own holds the
-connections. A caller who left closes theirs, on which such a server stops generating.
+comes over HTTP, as a stream of server-sent events. A caller who left closes their connection, on
+which such a server stops generating.
 """
 
 import asyncio
-import threading
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+import time
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
-from typing import Any, TypeVar
+from typing import Any
 
 import httpx
 
 from backends import settings
-from backends.engines import Emit, Model
+from backends.engines import Emit, Model, elsewhere
 from backends.engines.translate import Passage, Translation, chat, upstream
 from backends.engines.translate.chat import Hear, Prompt, Spoken
 from backends.engines.translate.prompts import BOOKS
 from backends.errors import ModelLoadError, QuartetError, Unavailable
 
-T = TypeVar("T")
-ASK_SECONDS = 0.1  # how often a silent stream is asked whether its reader still listens
+MOST_BYTES = 16_000_000  # of a stream: an event takes some 250, an answer has 4,096 at most
 SPARE, TIMES = 64, 8  # an answer's longest length: so many tokens, and so many times its text's
 
 
@@ -42,10 +41,12 @@ class Upstream:
         )
         self._group = group
         self._name = group.upstream_model
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
-        self._thread.start()
-        self._client = self._wait(self._connect())
+        self._turns = asyncio.Semaphore(group.upstream_requests)
+        self._caller = elsewhere.Caller(
+            group.upstream_key,
+            httpx.Timeout(group.upstream_seconds, connect=10.0),
+            upstream.base(group.upstream),
+        )
 
     # ---- as an engine
 
@@ -56,10 +57,7 @@ class Upstream:
         return chat.translate(self, batch, emit)
 
     def close(self) -> None:
-        self._wait(self._client.aclose())
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
-        self._loop.close()
+        self._caller.close()
 
     # ---- as a voice
 
@@ -67,12 +65,12 @@ class Upstream:
         return upstream.about_tokens(text)
 
     def say(self, asked: Sequence[Prompt], hear: Hear) -> list[Spoken]:
-        return self._wait(self._say(asked, hear))
+        return self._caller.wait(self._say(asked, hear))
 
     def greet(self) -> None:
         """Ask which models there are. Raises ModelLoadError in one sentence."""
         try:
-            known = self._wait(self._models())
+            known = self._caller.wait(self._models())
         except QuartetError as error:
             raise ModelLoadError(error.text) from error
         if self._name and self._name not in known:
@@ -84,24 +82,10 @@ class Upstream:
 
     # ---- on the loop
 
-    def _wait(self, work: Coroutine[Any, Any, T]) -> T:
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result()
-
-    async def _connect(self) -> httpx.AsyncClient:
-        key = self._group.upstream_key.get_secret_value()
-        self._turns = asyncio.Semaphore(self._group.upstream_requests)
-        return httpx.AsyncClient(
-            base_url=upstream.base(self._group.upstream),
-            headers={"authorization": f"Bearer {key}"} if key else {},
-            timeout=httpx.Timeout(self._group.upstream_seconds, connect=10.0),
-            limits=httpx.Limits(max_connections=None),  # whoever waits for a turn has no limit
-            trust_env=False,
-        )
-
     async def _models(self) -> list[str]:
         with upstream.faults():
-            answer = await self._client.get("models")
-            upstream.check_status(answer)
+            answer = await self._caller.client.get("models")
+            upstream.check_status(answer, answer.content)
             known = [str(each["id"]) for each in answer.json()["data"]]
             if not known:
                 raise Unavailable("The upstream server lists no model.")
@@ -123,13 +107,13 @@ class Upstream:
             if not hear(number, "", False):
                 return Spoken("")
             with upstream.faults():
-                async with self._client.stream(
+                async with self._caller.client.stream(
                     "POST", "chat/completions", json=self._body(asked)
                 ) as answer:
                     if not answer.is_success:
-                        await answer.aread()
-                    upstream.check_status(answer)
-                    return await _heard(answer, number, hear)
+                        body = await elsewhere.body_of(answer, MOST_BYTES)
+                        upstream.check_status(answer, body or b"")
+                    return await self._heard(answer, number, hear)
 
     def _body(self, asked: Prompt) -> dict[str, Any]:
         most = min(self.book.most, SPARE + TIMES * asked.tokens)
@@ -142,41 +126,38 @@ class Upstream:
             **upstream.SAMPLING[self._group.sampling],
         }
 
+    async def _heard(self, answer: httpx.Response, number: int, hear: Hear) -> Spoken:
+        """The stream of one answer, passed on as it comes."""
+        lines = answer.aiter_lines()
+        said, why, last = "", "", time.monotonic()
+        while True:
+            line = await elsewhere.unless_left(
+                _line_or_end(lines), lambda: _within(answer) and hear(number, "", False)
+            )
+            if line is None:
+                return Spoken(said)
+            _within(answer)
+            data = upstream.data_of(line)
+            if data == upstream.END:
+                break
+            added, ended = upstream.read_event(data) if data else ("", "")
+            last = time.monotonic() if data else last
+            if time.monotonic() - last > self._group.upstream_seconds:  # a proxy's "still here"
+                raise upstream.silent()
+            said += added
+            why = why or ended
+            if added and not hear(number, added, False):
+                return Spoken(said)
+        upstream.check_end(why)
+        hear(number, "", True)
+        return Spoken(said, is_cut=why == "length")
 
-async def _heard(answer: httpx.Response, number: int, hear: Hear) -> Spoken:
-    """The stream of one answer, passed on as it comes."""
-    lines = answer.aiter_lines()
-    said, why = "", ""
-    while True:
-        line = await _next(lines, lambda: hear(number, "", False))
-        if line is None:
-            return Spoken(said)
-        data = upstream.data_of(line)
-        if data == upstream.END:
-            break
-        added, ended = upstream.read_event(data) if data else ("", "")
-        said += added
-        why = why or ended
-        if added and not hear(number, added, False):
-            return Spoken(said)
-    if not why:
-        raise Unavailable("The upstream server broke off in the middle of its answer.")
-    hear(number, "", True)
-    return Spoken(said, is_cut=why == "length")
 
-
-async def _next(lines: AsyncIterator[str], listens: Callable[[], bool]) -> str | None:
-    """The next line, END after the last; None once nobody listens, also while none comes."""
-    line = asyncio.ensure_future(_line_or_end(lines))
-    try:
-        while not line.done():
-            await asyncio.wait({line}, timeout=ASK_SECONDS)
-            if not line.done() and not listens():
-                return None
-        return line.result()
-    finally:
-        line.cancel()  # nothing where it is done
-        await asyncio.gather(line, return_exceptions=True)
+def _within(answer: httpx.Response) -> bool:
+    """True while the stream is not longer than any answer. Raises Unavailable."""
+    if answer.num_bytes_downloaded > MOST_BYTES:
+        raise upstream.nonsense()
+    return True
 
 
 async def _line_or_end(lines: AsyncIterator[str]) -> str:

@@ -9,13 +9,14 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
 
 import httpx
 
-from backends.errors import Overloaded, TimedOut, Unavailable
+from backends.engines import elsewhere
+from backends.errors import BadInput, Overloaded, TimedOut, Unavailable
 
 END = "[DONE]"
+ENDINGS = ("stop", "length")  # of an answer; others, such as abort, break it off
 
 # `top_k`, `repetition_penalty` and `seed` are vLLM's and SGLang's additions to OpenAI's fields.
 SAMPLING: Mapping[str, Mapping[str, float]] = {
@@ -51,36 +52,47 @@ def read_event(data: str) -> tuple[str, str]:
     try:
         value = json.loads(data)
         if "error" in value:
-            raise Unavailable(f"The upstream server failed: {_line(value['error'])}")
+            raise Unavailable(f"The upstream server failed: {elsewhere.said(data.encode())}.")
         choices = value["choices"]
         if not choices:  # the last event may hold the usage alone
             return "", ""
         content = choices[0]["delta"].get("content") or ""
         why = choices[0].get("finish_reason") or ""
     except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
-        raise _nonsense() from error
+        raise nonsense() from error
     if not isinstance(content, str) or not isinstance(why, str):
-        raise _nonsense()
+        raise nonsense()
     return content, why
 
 
-def check_status(answer: httpx.Response) -> None:
-    """Raises for what is no answer; the body of an error must have been read."""
+def check_end(why: str) -> None:
+    """Raises for an answer that its server did not end."""
+    if why not in ENDINGS:
+        told = f" ({elsewhere.line(why)})" if why else ""
+        raise Unavailable(f"The upstream server broke off in the middle of its answer{told}.")
+
+
+def check_status(answer: httpx.Response, body: bytes) -> None:
+    """Raises for what is no answer."""
     status = answer.status_code
     if answer.is_success:
         return
+    why = elsewhere.said(body) or "nothing"
     if status == 429:
-        again = answer.headers.get("retry-after", "")
         raise Overloaded(
             "The upstream server is busy; try again later.",
             zh="上游服务器繁忙，请稍后重试。",
-            retry_after=float(again) if again.isdigit() else 5.0,
+            retry_after=elsewhere.retry_after(answer, 5.0),
         )
     if status in (401, 403):
         raise Unavailable("The upstream server refused our key; the operator can set another.")
     if status == 404:
         raise Unavailable(f"The upstream server has no {answer.url.path}, or no such model.")
-    raise Unavailable(f"The upstream server answered {status}: {_line(_body(answer))}")
+    if status in (400, 413, 422):  # one text's fault, such as its length: its neighbours go on
+        raise BadInput(f"The upstream server refuses this text: {why}.")
+    raise Unavailable(
+        f"The upstream server answered {status}: {why}.", retry_after=elsewhere.retry_after(answer)
+    )
 
 
 @contextmanager
@@ -89,7 +101,7 @@ def faults() -> Iterator[None]:
     try:
         yield
     except httpx.TimeoutException as error:
-        raise TimedOut("The upstream server took too long.", zh="上游服务器响应超时。") from error
+        raise silent() from error
     except (httpx.RemoteProtocolError, httpx.ReadError, httpx.WriteError) as error:
         raise Unavailable("The upstream server broke off in the middle of its answer.") from error
     except (httpx.HTTPError, httpx.InvalidURL) as error:
@@ -97,21 +109,12 @@ def faults() -> Iterator[None]:
             "The upstream server could not be reached.", zh="无法连接上游服务器。", retry_after=5
         ) from error
     except (ValueError, KeyError, TypeError) as error:
-        raise _nonsense() from error
+        raise nonsense() from error
 
 
-def _nonsense() -> Unavailable:
+def silent() -> TimedOut:
+    return TimedOut("The upstream server took too long.", zh="上游服务器响应超时。")
+
+
+def nonsense() -> Unavailable:
     return Unavailable("The upstream server sent what is no answer of an OpenAI-compatible server.")
-
-
-def _body(answer: httpx.Response) -> Any:
-    try:
-        return answer.json().get("error", answer.text)
-    except (ValueError, AttributeError):
-        return answer.text
-
-
-def _line(said: Any) -> str:
-    """A foreign sentence, cut to a line."""
-    text = str(said.get("message", said) if isinstance(said, dict) else said)
-    return " ".join(text.split())[:200] or "nothing."

@@ -23,6 +23,7 @@ from backends.families import Family
 from backends.identity import Ask
 from backends.serving import Answer, State, Status
 from backends.serving.record import ModelRecord, Records
+from backends.serving.refusals import too_late
 from backends.serving.remote.events import TooLarge, read_events
 from backends.serving.remote.pod import Reply
 from backends.serving.remote.pods import Pods
@@ -33,7 +34,6 @@ from backends.serving.remote.told import (
     read_served,
     read_served_event,
     refused_event,
-    too_late,
 )
 from backends.serving.wire.exact import MEDIA_TYPE, Exact, read_outputs, read_part
 from backends.settings import Settings

@@ -155,14 +155,6 @@ def _nameless(service: str, status: int, again: float | None) -> QuartetError:
     return fault("nonsense", service)
 
 
-def too_late(service: str) -> TimedOut:
-    return TimedOut(
-        f"The {service} service did not answer in the time that was asked for. "
-        "Send less at once, or a longer timeout.",
-        zh="服务未能在要求的时间内完成。请减少内容，或设置更长的超时时间。",
-    )
-
-
 def all_gone(service: str, reason: str, seconds: float) -> Unavailable:
     again = max(1, math.ceil(seconds))
     return Unavailable(

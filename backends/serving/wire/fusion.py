@@ -4,7 +4,7 @@
 > {"source", "target", "options": {"source_face"?, "target_face"?, "blend"?, "shape"?, "consent":
    true, "priority"?}, "stream"?, "check"?}
 < the picture (PNG, marked as AI-edited); or events: {"progress", "stage"}…, then {"image",
-   "notes"}; or {"model", "checked"} if the pictures were only to be judged
+   "notes", "notice"?}; or {"model", "checked"} if the pictures were only to be judged
 
 Pictures are base64 or data URIs; or send a multipart form with files `source` and `target` and one
 part of JSON, `options`.
@@ -18,6 +18,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from backends.engines.fusion import Blend, Check, Look, Progress
+from backends.engines.fusion import terms as terms_of
 from backends.errors import BadInput
 from backends.serving import Answer
 from backends.serving.wire.exact import Asked
@@ -28,6 +29,7 @@ from backends.serving.wire.text import Sent, validated
 from backends.settings import Limits
 
 PICTURE_TYPE = "image/png"
+NOTICE = "What the model's licence wants said with its pictures; absent where it wants nothing."
 MOST_PRIORITY = 5
 _CHOICES = ("source_face", "target_face", "blend", "shape")
 
@@ -149,6 +151,7 @@ def _write(answer: Answer) -> dict[str, Any]:
         "model": answer.model,
         "image": b64encode(data).decode(),
         "notes": [english for english, _ in notes],
+        **({"notice": notice} if (notice := terms_of(answer.model)) else {}),
     }
 
 
