@@ -94,7 +94,13 @@ class OutOfMemory(Unavailable):
 
 
 class ModelLoadError(Unavailable):
-    pass
+    """`detail` is what a library said in its own words: for operators, never for visitors."""
+
+    def __init__(
+        self, text: str, *, zh: str = "", retry_after: float | None = None, detail: str = ""
+    ) -> None:
+        super().__init__(text, zh=zh, retry_after=retry_after)
+        self.detail = detail
 
 
 class ClusterError(Unavailable):

@@ -9,7 +9,7 @@ import hashlib
 import json
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -23,7 +23,8 @@ class Faults:
     """
     `cut_after`: connections that send file bytes close after so many, `cuts` times. `spoil`:
     files sent with other bytes than were listed. `status`: answer every request with it, and
-    `retry_after`. `lacking`: listed, and 404. `hold`: what is sent waits here first.
+    `retry_after`. `lacking`: listed, and 404. `hold`: what is sent waits here first. `silence`:
+    every request is taken, and answered once it is set.
     """
 
     cut_after: int = 0
@@ -33,6 +34,7 @@ class Faults:
     retry_after: str = ""
     lacking: set[str] = field(default_factory=set)
     hold: Callable[[str, int], None] = lambda path, sent: None
+    silence: threading.Event | None = None
 
 
 @dataclass
@@ -66,6 +68,8 @@ def hub(**repos: Mapping[str, bytes]) -> Iterator[Hub]:
     try:
         yield served
     finally:
+        if served.faults.silence is not None:
+            served.faults.silence.set()
         server.shutdown()
         server.server_close()
         thread.join()
@@ -88,6 +92,8 @@ class _Answers(BaseHTTPRequestHandler):
         of = self.of
         of.asked.append(f"{self.command} {self.path}")
         of.tokens.append(self.headers.get("authorization", "") + self.headers.get("cookie", ""))
+        if of.faults.silence is not None:
+            of.faults.silence.wait()
         if of.faults.status:
             extra = {"Retry-After": of.faults.retry_after} if of.faults.retry_after else {}
             self._send(of.faults.status, {"Message": "no", "error": "no"}, extra)
@@ -192,4 +198,5 @@ class _Answers(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         if self.command != "HEAD":
-            self.wfile.write(body)
+            with suppress(OSError):  # who asked has left
+                self.wfile.write(body)

@@ -14,9 +14,10 @@ def choose_device(group: settings.Models) -> torch.device:
         return torch.device("cuda:0" if torch.cuda.is_available() else "cpu")
     device = torch.device(group.device)
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        count = torch.cuda.device_count()
         raise ModelLoadError(
-            f"QUARTET_MODELS__DEVICE is {group.device}, and this machine shows "
-            f"{torch.cuda.device_count()} GPUs"
+            f"QUARTET_MODELS__DEVICE is {group.device}, and this machine shows {count} GPUs",
+            zh=f"QUARTET_MODELS__DEVICE 为 {group.device}，而本机有 {count} 个 GPU",
         )
     return device
 

@@ -48,12 +48,17 @@ class Download:
         with tempfile.TemporaryFile("w+", encoding="utf-8") as said:
             end = self._run(tell, said)
             if self._stopped:
-                raise ModelLoadError(f"{self._stopped}, and what was fetched of it is kept")
+                raise ModelLoadError(
+                    f"{self._stopped}, and what was fetched of it is kept",
+                    zh=f"下载已停止（{self._stopped}），已下载的部分会保留",
+                )
             if "fetched" not in end:
                 said.seek(0)
                 tail = said.read()[-1000:].strip()
                 log.warning("fetch failed", extra={"model": self._model.name, "detail": tail})
-                raise ModelLoadError(end.get("failed") or "the process that fetches it has died")
+                if "failed" in end:
+                    raise ModelLoadError(end["failed"], zh=end["zh"])
+                raise ModelLoadError("the process that fetches it has died", zh="下载进程已中止")
 
     def stop(self, why: str) -> None:
         with self._lock:

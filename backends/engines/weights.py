@@ -8,7 +8,9 @@ looks. Nothing here needs a model library: a file of weights says in its head wh
 
 import json
 import struct
+import sys
 import threading
+import traceback
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -31,7 +33,11 @@ def find(source: str, files: Iterable[str], group: settings.Models) -> Path:
     """
     folder = group.folder / source
     if lacking := missing(folder, files):
-        raise ModelLoadError(f"put {', '.join(lacking)} of {source} into {folder.absolute()}")
+        where = f"{', '.join(lacking)} of {source} into {folder.absolute()}"
+        raise ModelLoadError(
+            f"put {where}",
+            zh=f"请将 {source} 的 {'、'.join(lacking)} 放入 {folder.absolute()}",
+        )
     return folder
 
 
@@ -57,6 +63,8 @@ def is_on_disk(model: Model, group: settings.Models) -> bool:
 def inspect(model: Model, group: settings.Models) -> None:
     """What can be told before a library reads it. Raises ModelLoadError."""
     folder = find(model.source, model.files, group)
+    for file in sorted(folder.glob("*.json")):
+        _read(file)
     _check_architecture(model, folder)
     for file in sorted(folder.glob("*.safetensors")):
         read_head(file)
@@ -68,9 +76,12 @@ def _check_architecture(model: Model, folder: Path) -> None:
     config = _read(folder / "config.json")
     named = [*(config.get("architectures") or []), config.get("model_type", "")]
     if model.architecture not in named:
+        found = ", ".join(filter(None, named))
         raise ModelLoadError(
             f"{folder.absolute()} holds another model: its config.json names "
-            f"{', '.join(filter(None, named)) or 'no architecture'}, not {model.architecture}"
+            f"{found or 'no architecture'}, not {model.architecture}",
+            zh=f"{folder.absolute()} 中是另一个模型：其 config.json 写的是 "
+            f"{found or '（无）'}，而不是 {model.architecture}",
         )
 
 
@@ -93,16 +104,18 @@ def read_head(file: Path) -> Head:
         end = max((entry["data_offsets"][1] for entry in tensors), default=-1)
         numbers = sum(_product(entry["shape"]) for entry in tensors)
     except (struct.error, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ModelLoadError(_unreadable(file)) from error
+        raise _unreadable(file) from error
     if end < 0 or 8 + length + end != size:
-        raise ModelLoadError(_unreadable(file))
+        raise _unreadable(file)
     return Head(numbers, end)
 
 
-def _unreadable(file: Path) -> str:
-    return (
-        f"{file.name} in {file.parent.absolute()} is cut short or damaged ("
-        f"{amount(file.stat().st_size)}); delete it and load the model again"
+def _unreadable(file: Path) -> ModelLoadError:
+    folder, size = file.parent.absolute(), amount(file.stat().st_size)
+    return ModelLoadError(
+        f"{file.name} in {folder} is cut short or damaged ({size}); delete it and load the model "
+        "again",
+        zh=f"{folder} 中的 {file.name} 不完整或已损坏（{size}）；请删除后重新加载模型",
     )
 
 
@@ -127,30 +140,57 @@ def needed(folder: Path, dtype: str, *, on_gpu: bool) -> int:
 
 def check_memory(model: Model, group: settings.Models, free: Mapping[str, int]) -> None:
     """
-    Refuse what cannot fit, before it makes the system kill us. `free` is bytes by device; of
-    several GPUs the largest counts, because NVML's order need not be CUDA's.
+    Refuse what cannot fit, before it makes the system kill us. The weights alone are counted: what
+    a batch takes besides depends on what is asked. `free` is bytes by device; of several GPUs the
+    largest counts, because NVML's order need not be CUDA's.
     """
     on_cards = [size for name, size in free.items() if name.startswith("cuda")]
     on_gpu = bool(on_cards) and group.device != "cpu"
     room = max(on_cards) if on_gpu else free.get("host")
     need = needed(group.folder / model.source, group.dtype, on_gpu=on_gpu)
     if room is not None and need > room:
-        where = "the GPU" if on_gpu else "this machine"
+        where, where_zh = ("the GPU", "GPU") if on_gpu else ("this machine", "本机")
         raise ModelLoadError(
-            f"its weights need {amount(need)} of memory, and {where} has {amount(room)} free"
+            f"its weights alone need {amount(need)} of memory, and {where} has {amount(room)} free",
+            zh=f"仅其权重就需要 {amount(need)} 内存，而{where_zh}仅剩 {amount(room)}",
         )
 
 
-def reason(error: BaseException) -> str:
-    """Why a loader failed, as one phrase."""
+def foreseen(error: BaseException) -> ModelLoadError | None:
+    """Why a loader failed, as one phrase; None for what nobody thought of."""
     if isinstance(error, ModelLoadError):
-        return error.text
+        return error
     is_full = isinstance(error, MemoryError | OutOfMemory)  # the other name is torch's
     if is_full or type(error).__name__ == "OutOfMemoryError":
-        return "there is not enough memory for it; free some, or choose a smaller model"
+        return ModelLoadError(
+            "there is not enough memory for it; free some, or choose a smaller model",
+            zh="内存不足；请释放内存，或选择更小的模型",
+        )
     if type(error).__name__ == "SafetensorError":
-        return f"a file of its weights is damaged ({_line(error)}); delete it and load again"
-    return _line(error) or type(error).__name__
+        return ModelLoadError(
+            f"a file of its weights is damaged ({_line(error)}); delete it and load again",
+            zh=f"权重文件已损坏（{_line(error)}）；请删除后重新加载",
+        )
+    if isinstance(error, OSError) and error.strerror and error.filename:
+        name = Path(str(error.filename)).name
+        return ModelLoadError(
+            f"{name} cannot be read: {error.strerror}", zh=f"无法读取 {name}：{error.strerror}"
+        )
+    return None
+
+
+def unforeseen(error: BaseException, number: str) -> ModelLoadError:
+    """
+    A bug, or a file that breaks a library in a way of its own. What the library said may name
+    paths of this machine, so a visitor gets the number under which the log has it.
+    """
+    kind = type(error).__name__
+    return ModelLoadError(
+        f"an error stopped it that was not foreseen ({kind}); whoever runs this portal finds it "
+        f"in the log under {number}",
+        zh=f"出现了意料之外的错误（{kind}）；管理员可在日志中按编号 {number} 查看详情",
+        detail=_line(error),
+    )
 
 
 def _line(error: BaseException) -> str:
@@ -163,7 +203,10 @@ def _read(path: Path) -> Any:
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise ModelLoadError(f"{path.absolute()} is no JSON; delete it and load again") from error
+        raise ModelLoadError(
+            f"{path.absolute()} is no JSON; delete it and load again",
+            zh=f"{path.absolute()} 不是 JSON；请删除后重新加载",
+        ) from error
     return value if isinstance(value, dict) else {}
 
 
@@ -178,7 +221,26 @@ def libraries() -> Iterator[None]:
         with _ONE:
             yield
     except ModuleNotFoundError as error:
+        name = (error.name or str(error)).partition(".")[0]
         raise ModelLoadError(
-            f"the library {(error.name or str(error)).partition('.')[0]} is missing; "
-            "`make models` installs it"
+            f"the library {name} is missing; `make models` installs it",
+            zh=f"缺少库 {name}；可用 `make models` 安装",
         ) from error
+    except Exception as error:
+        _let_go(error)
+        raise
+
+
+def _let_go(error: BaseException) -> None:
+    """
+    What a load that failed had read already is given back at once, to the device too: its error
+    goes on, and keeps every frame that led to it.
+    """
+    cause: BaseException | None = error
+    while cause is not None:
+        traceback.clear_frames(cause.__traceback__)
+        cause = cause.__cause__ or cause.__context__
+    if "torch" in sys.modules:
+        from backends.engines.memory import give_back
+
+        give_back()

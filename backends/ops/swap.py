@@ -15,7 +15,7 @@ from backends import settings
 from backends.engines import Capabilities, Model, weights
 from backends.engines.download import hub_of
 from backends.engines.hub import amount
-from backends.errors import BadInput, Conflict, NotFound, QuartetError, Unavailable
+from backends.errors import BadInput, Conflict, ModelLoadError, NotFound, QuartetError, Unavailable
 from backends.families import Family
 from backends.identity import Principal, Role
 from backends.ops.audit import Audit
@@ -67,6 +67,7 @@ class Receipt:
     seconds: float
     answered: int
     failed: int
+    undone_zh: str = ""
 
 
 def review(workload: Workload, model: str, families: Mapping[str, Family]) -> Plan:
@@ -224,13 +225,13 @@ class Swaps:
         begun, counts = self._clock(), self._counts(plan.ref)
         record = _next(plan.before, plan.model, plan.before.model, who)
         await self._cluster.write_record(plan.ref, record, seen=plan.before.revision)
-        undone = ""
+        undone, undone_zh = "", ""
         try:
             await self._cluster.roll(plan.ref, record.revision)
         except Conflict:
             raise  # another record was written meanwhile: it stands
         except QuartetError as error:
-            undone = error.text
+            undone, undone_zh = _in_full(error)
             record = await self._put_back(plan, record, who, undone)
         now = self._counts(plan.ref)
         return Receipt(
@@ -243,6 +244,7 @@ class Swaps:
             seconds=self._clock() - begun,
             answered=int(now.requests - counts.requests),
             failed=int(now.errors - counts.errors),
+            undone_zh=undone_zh,
         )
 
     async def _put_back(
@@ -271,6 +273,12 @@ def _must_stand(workload: Workload, seen: int) -> None:
             "Review again.",
             zh=f"{name} 已被更改：现在是 {record.model}，修订 {record.revision}。请重新查看。",
         )
+
+
+def _in_full(error: QuartetError) -> Sentence:
+    """What an operator may know: a library's own words too."""
+    detail = error.detail if isinstance(error, ModelLoadError) else ""
+    return f"{error.text} {detail}".strip(), f"{error.zh or error.text} {detail}".strip()
 
 
 def _next(now: ModelRecord, model: str, earlier: str, who: Principal) -> ModelRecord:

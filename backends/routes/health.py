@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
 from backends.engines import headroom
-from backends.errors import NotFound, SignInNeeded
+from backends.errors import ModelLoadError, NotFound, SignInNeeded
 from backends.routes.answers import json_response
 from backends.routes.body import read_body
 from backends.routes.lifecycle import Lifecycle
@@ -124,7 +124,11 @@ def add_internal_routes(
         asked = validated(SwapRequest, read_object(await read_body(request, 10_000)))
         service = _service(services, asked.service)
         record = ModelRecord(asked.revision, asked.model, by="internal")
-        await service.swap(record)
+        try:
+            await service.swap(record)
+        except ModelLoadError as error:  # only the cluster asks here: it hears all of it
+            told = f"{error.text} {error.detail}".strip()
+            raise ModelLoadError(told, zh=error.zh, detail=error.detail) from error
         _keep(records, asked.service, record)
         return json_response(asdict(await service.status()))
 

@@ -133,7 +133,7 @@ class _Route:
         status = await self._service.status()
         if not status.model:
             loading = f"The {self._service.name} model is still loading."
-            raise Unavailable(status.reason or loading, retry_after=1)
+            raise Unavailable(status.reason or loading, zh=status.reason_zh, retry_after=1)
         terms = Terms(limits, self._family, status.model, self._aliases, self._provider)
         if self._shape.is_heavy(sent):
             return await asyncio.to_thread(self._shape.read, sent, terms)

@@ -75,6 +75,7 @@ class Status:
     embedded: bool
     device: str
     reason: str = ""
+    reason_zh: str = ""
     loading: str = ""
     waiting: int = 0
     in_flight: int = 0

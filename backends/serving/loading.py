@@ -15,6 +15,7 @@ from backends.errors import ModelLoadError
 from backends.families import Family
 from backends.serving import Progress
 from backends.settings import Settings
+from backends.telemetry import new_request_id, request_id
 
 log = logging.getLogger(__name__)
 
@@ -52,11 +53,20 @@ class Loading:
             except Exception:
                 engine.close()
                 raise
+        except ModelLoadError:
+            raise
         except Exception as error:
-            raise ModelLoadError(weights.reason(error)) from error
+            raise weights.foreseen(error) or self._unforeseen(error) from error
 
     def stop(self, why: str) -> None:
         self._download.stop(why)
+
+    def _unforeseen(self, error: Exception) -> ModelLoadError:
+        """All of it into the log, under the request's number where there is one."""
+        number = request_id.get() or new_request_id()
+        facts = {"service": self._family.name, "model": self._model.name, "request_id": number}
+        log.error("loader failed", extra=facts, exc_info=error)
+        return weights.unforeseen(error, number)
 
     def _bring(self) -> None:
         """The files of a checkpoint: fetched if they may be, whole, and not too large."""
@@ -86,5 +96,8 @@ class Loading:
             outputs = engine.run(sample, lambda index, part: True)
             rates.append(tokens / max(time.monotonic() - began, 1e-6))
             if len(outputs) != len(sample):
-                raise ModelLoadError(f"{len(outputs)} outputs for {len(sample)} items")
+                raise ModelLoadError(
+                    f"{len(outputs)} outputs for {len(sample)} items",
+                    zh=f"{len(sample)} 个输入得到了 {len(outputs)} 个输出",
+                )
         return min(rates)

@@ -55,7 +55,7 @@ class LocalService:
         self._newest = 0  # the highest revision that was asked for
         self._loading: ModelRecord | None = None
         self._load_now: Loading | None = None
-        self._reason = ""
+        self._reason = self._reason_zh = ""
         self._state = State.LOADING
         threads = settings.batching.engine_threads or usable_cores()
         self._batcher = Batcher(self.name, settings.batching, instruments, threads, Cost())
@@ -126,7 +126,7 @@ class LocalService:
                 self._count_swap(type(error).__name__)
                 log.warning("swap failed", extra={**self._facts(record), "reason": error.text})
                 if record.revision < self._newest:
-                    raise Conflict(error.text) from error  # a newer choice stands
+                    raise Conflict(error.text, zh=error.zh) from error  # a newer choice stands
                 raise
             self._count_swap("ok")
             log.info("swapped", extra=self._facts(record))
@@ -147,7 +147,7 @@ class LocalService:
         self._revision = record.revision
         self._batcher.exchange(slot)
         if self._state in (State.LOADING, State.FAILED):
-            self._state, self._reason = State.READY, ""
+            self._state, self._reason, self._reason_zh = State.READY, "", ""
         info = self._instruments.model_info
         if old is not None:
             info.remove(self.name, old.model.name, str(old.revision))
@@ -160,13 +160,21 @@ class LocalService:
         try:
             engine, rate = loading.run()
         except ModelLoadError as error:
-            kept = f"{self._slot.model.name} still serves" if self._slot else "nothing serves"
-            raise ModelLoadError(
-                f"{model.name} could not be loaded: {error.text}; {kept}."
-            ) from error
+            raise self._not_exchanged(model, error) from error
         seconds = time.monotonic() - began
         self._instruments.model_load_seconds.labels(self.name).observe(seconds)
         return Slot(engine, model, record.revision, rate=rate)
+
+    def _not_exchanged(self, model: Model, error: ModelLoadError) -> ModelLoadError:
+        old = self._slot.model.name if self._slot else ""
+        kept, kept_zh = ("nothing serves", "当前没有模型提供服务")
+        if old:
+            kept, kept_zh = f"{old} still serves", f"仍由 {old} 提供服务"
+        return ModelLoadError(
+            f"{model.name} could not be loaded: {error.text}; {kept}.",
+            zh=f"无法加载 {model.name}：{error.zh or error.text}；{kept_zh}。",
+            detail=error.detail,
+        )
 
     def _model(self, name: str) -> Model:
         models = self._family.models
@@ -187,7 +195,7 @@ class LocalService:
                 await self._exchange(record)
             log.info("loaded", extra=self._facts(record))
         except QuartetError as error:
-            self._state, self._reason = State.FAILED, error.text
+            self._state, self._reason, self._reason_zh = State.FAILED, error.text, error.zh
             log.error("load failed", extra={"service": self.name, "reason": error.text})
 
     async def _watch(self) -> None:
@@ -216,6 +224,7 @@ class LocalService:
             device=slot.device if slot else "",
             remarks=slot.remarks if slot else (),
             reason=self._reason,
+            reason_zh=self._reason_zh,
             loading=self._loading.model if self._loading else "",
             progress=self._load_now.progress if self._load_now else Progress(),
             running_seconds=self._batcher.longest_run(),
@@ -240,7 +249,7 @@ class LocalService:
 
     def _not_loaded(self) -> ModelLoadError:
         if self._state is State.FAILED:
-            return ModelLoadError(self._reason)
+            return ModelLoadError(self._reason, zh=self._reason_zh)
         return ModelLoadError(
             f"The {self.name} model is still loading.",
             zh="模型仍在加载，请稍后重试。",

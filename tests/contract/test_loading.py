@@ -13,7 +13,7 @@ import struct
 import subprocess
 import sys
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from pydantic import SecretStr
 
 from app import Parts
 from backends.engines import Model, weights
+from backends.engines.download import ENVIRONMENT, Download
 from backends.errors import ModelLoadError, Unavailable
 from backends.identity import Ask
 from backends.serving import State, Status
@@ -32,7 +33,7 @@ from backends.settings import Internal, Models, Settings
 from backends.telemetry import Instruments
 from tests import echo, remote, stubs
 from tests.hub import Hub, hub
-from tests.running import ROOT, in_thread
+from tests.running import ROOT, in_thread, wait_until
 
 pytest.importorskip("modelscope_hub", reason="Install what real models need: make models")
 pytest.importorskip("huggingface_hub", reason="Install what real models need: make models")
@@ -85,6 +86,8 @@ async def refused(folder: Path, models: Models, model: Model) -> str:
             await service.swap(ModelRecord(1, "real"))
         assert (await service.predict(["a"], Ask())).model == "old"
         text = said.value.text
+        assert said.value.zh.startswith("无法加载 real：")
+        assert not said.value.detail  # foreseen: the sentence has all there is to say
         assert text.startswith("real could not be loaded: "), text
         assert text.endswith("; old still serves."), text
         return text.removeprefix("real could not be loaded: ").removesuffix("; old still serves.")
@@ -223,6 +226,47 @@ async def test_a_hub_that_refuses_is_quoted(tmp_path: Path, small: Hub, name: st
     )
 
 
+async def test_a_hub_that_says_wait_an_hour_is_not_waited_for(tmp_path: Path, small: Hub) -> None:
+    """Its library sleeps as long as it is told, five times; ModelScope's waits a minute at most."""
+    small.faults.status, small.faults.retry_after = 429, "3600"
+    assert await refused(tmp_path, group(tmp_path, small, "huggingface"), checkpoint()) == (
+        "Hugging Face is asked too often; load it again in 3600 s"
+    )
+    assert len(small.asked) == 1
+
+
+SOON = {  # the libraries' own limits in seconds, which are a minute and more
+    "HF_HUB_DOWNLOAD_TIMEOUT": "1",
+    "MODELSCOPE_DOWNLOAD_TIMEOUT": "1",
+    "MODELSCOPE_API_TIMEOUT": "1",
+    "MODELSCOPE_REPO_TREE_PAGE_TIMEOUT_SECONDS": "1",
+    "MODELSCOPE_DOWNLOAD_MAX_RETRIES": "1",
+}
+
+
+@pytest.mark.parametrize("name", HUBS)
+def test_a_hub_that_takes_the_question_and_never_answers_is_not_waited_for(
+    tmp_path: Path, small: Hub, name: str
+) -> None:
+    small.faults.silence = threading.Event()
+    with fetching(tmp_path, small.url, name=name, env=SOON) as process:
+        wait_until(lambda: len(small.asked) > 1, "it waits for its first question for ever")
+        assert process.stdin is not None
+        process.stdin.close()
+
+
+@pytest.mark.parametrize("name", HUBS)
+def test_a_hub_that_stops_sending_in_a_file_is_given_up(
+    tmp_path: Path, small: Hub, name: str
+) -> None:
+    gate = threading.Event()
+    small.faults.hold = lambda path, sent: gate.wait() and None
+    with fetching(tmp_path, small.url, name=name, env=SOON) as process:
+        broke = f"the connection to {small.url} broke off in config.json (28 B); load it again to "
+        assert last_of(process)["failed"].startswith(broke)
+    gate.set()
+
+
 async def test_without_a_network_it_says_which_files_to_put_where(
     tmp_path: Path, free_port: int
 ) -> None:
@@ -247,6 +291,22 @@ async def test_with_the_hub_off_nothing_is_asked_and_files_put_there_are_served(
         await service.swap(ModelRecord(1, "real"))
         assert (await service.predict(["a"], Ask())).model == "real"
     assert small.asked == []
+
+
+@pytest.mark.parametrize("name", HUBS)
+async def test_what_was_put_there_by_hand_is_hashed_when_the_hub_is_asked_for_the_rest(
+    tmp_path: Path, small: Hub, name: str
+) -> None:
+    """Of the same length, and another file: it is fetched anew; what is right is left alone."""
+    place(tmp_path / "1" / "models", {"model.safetensors": safetensors(40_000, seed=2)})
+    place(tmp_path / "2" / "models", {"model.safetensors": SMALL["model.safetensors"]})
+    for folder in (tmp_path / "1", tmp_path / "2"):
+        small.sent.clear()
+        async with serving(folder, group(folder, small, name), checkpoint()) as service:
+            await service.swap(ModelRecord(1, "real"))
+        there = {p.name: p.read_bytes() for p in (folder / "models" / "o" / "n").iterdir()}
+        assert there == SMALL
+        assert ("model.safetensors" in small.sent) == (folder.name == "1")
 
 
 @contextmanager
@@ -354,7 +414,7 @@ async def test_weights_larger_than_the_memory_are_refused_before_they_are_read(
     place(tmp_path / "models", {**SMALL, "model.safetensors": struct.pack("<Q", len(head)) + head})
     os.truncate(tmp_path / "models/o/n/model.safetensors", 8 + len(head) + 2 * numbers)  # a hole
     told = await refused(tmp_path, models, checkpoint())
-    assert told.startswith("its weights need 4000 GB of memory, and this machine has ")
+    assert told.startswith("its weights alone need 4000 GB of memory, and this machine has ")
 
 
 async def test_a_loader_without_memory_is_one_sentence(tmp_path: Path) -> None:
@@ -430,6 +490,50 @@ async def test_a_download_that_is_stopped_is_taken_up_again(
         assert served.sent["model.safetensors"] - before <= LARGE - 9_000_000
 
 
+@pytest.mark.parametrize("name", HUBS)
+async def test_a_download_is_stopped_before_the_hub_has_said_a_word(
+    tmp_path: Path, small: Hub, name: str
+) -> None:
+    small.faults.silence = threading.Event()
+    async with serving(tmp_path, group(tmp_path, small, name), checkpoint()) as service:
+        swap = asyncio.create_task(service.swap(ModelRecord(1, "real")))
+        while not small.asked:
+            await asyncio.sleep(0.01)
+        await service.stop_loading("ada stopped the download")
+        with pytest.raises(ModelLoadError, match="ada stopped the download") as said:
+            await swap
+        assert "下载已停止（ada stopped the download）" in said.value.zh
+        assert (await service.predict(["a"], Ask())).model == "old"
+
+
+async def test_a_stop_before_it_has_begun_fetches_nothing(tmp_path: Path, small: Hub) -> None:
+    download = Download(checkpoint(), group(tmp_path, small, "modelscope"))
+    download.stop("ada stopped the download")
+    with pytest.raises(ModelLoadError, match="ada stopped the download"):
+        download.run(lambda done, total: None)
+    assert small.asked == []
+
+
+async def test_what_is_read_already_is_not_stopped_and_serves(tmp_path: Path) -> None:
+    """Nothing is fetched any more, so there is nothing to stop: it goes on to its end."""
+    gate, models = threading.Event(), Models(folder=tmp_path / "models", hub="off")
+
+    def load(settings: Settings) -> Any:
+        assert gate.wait(60)
+        return stubs.Recorder("real")
+
+    place(tmp_path / "models", SMALL)
+    model = stubs.model(load, "real", source="o/n", files=FILES)
+    async with serving(tmp_path, models, model) as service:
+        swap = asyncio.create_task(service.swap(ModelRecord(1, "real")))
+        while (await service.status()).progress.stage != "reading":
+            await asyncio.sleep(0.01)
+        await service.stop_loading("ada stopped the download")
+        gate.set()
+        await swap
+        assert (await service.predict(["a"], Ask())).model == "real"
+
+
 async def test_a_portal_stops_the_download_in_its_pod_and_hears_how_far_it_is(
     tmp_path: Path, held: tuple[Hub, threading.Event]
 ) -> None:
@@ -487,25 +591,32 @@ async def test_a_model_that_a_setting_names_is_fetched_at_the_start_and_closing_
     assert (await service.status()).state is State.CLOSED
 
 
-def request(folder: Path, endpoint: str) -> str:
+def request(folder: Path, endpoint: str, name: str) -> str:
     """A line for the process that fetches."""
-    asked = {"hub": "modelscope", "endpoint": endpoint, "token": "", "repo": "o/n", "pins": {}}
+    asked = {"hub": name, "endpoint": endpoint, "token": "", "repo": "o/n", "pins": {}}
     return json.dumps({**asked, "patterns": FILES, "folder": str(folder / "o" / "n")}) + "\n"
 
 
 @contextmanager
-def fetching(folder: Path, endpoint: str, *program: str) -> Iterator[subprocess.Popen[str]]:
+def fetching(
+    folder: Path,
+    endpoint: str,
+    *program: str,
+    name: str = "modelscope",
+    env: Mapping[str, str] | None = None,
+) -> Iterator[subprocess.Popen[str]]:
     """The process that fetches, asked for the checkpoint."""
     with subprocess.Popen(
         [sys.executable, *(program or ("-m", "backends.engines.hub"))],
         cwd=ROOT,
+        env={**os.environ, **ENVIRONMENT, **(env or {})},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,
     ) as process:
         assert process.stdin is not None
-        process.stdin.write(request(folder, endpoint))
+        process.stdin.write(request(folder, endpoint, name))
         process.stdin.flush()
         yield process
 
@@ -516,12 +627,19 @@ def told(process: subprocess.Popen[str]) -> dict[str, Any]:
     return dict(json.loads(process.stdout.readline()))
 
 
+def last_of(process: subprocess.Popen[str]) -> dict[str, Any]:
+    """What it says last."""
+    assert process.stdout is not None
+    return dict(json.loads(process.stdout.readlines()[-1]))
+
+
 def test_a_missing_library_becomes_the_command_that_brings_it(tmp_path: Path) -> None:
     lacks = "import sys; sys.modules['modelscope_hub'] = None; import backends.engines.hub.__main__"
     with fetching(tmp_path, "", "-c", lacks) as process:
         assert told(process) == {"done": 0, "total": 0}
         assert told(process) == {
-            "failed": "the library modelscope_hub is missing; `make models` installs it"
+            "failed": "the library modelscope_hub is missing; `make models` installs it",
+            "zh": "缺少库 modelscope_hub；可用 `make models` 安装",
         }
 
 

@@ -65,7 +65,7 @@ def test_files_that_do_not_fit_into_memory_are_refused_before_they_are_read(worl
     size = sum((folder / name).stat().st_size for name in fusion.INSWAPPER_FILES)
     group = Models(folder=world.same, device="cpu")
     weights.check_memory(MODELS["inswapper"], group, {"host": size})
-    with pytest.raises(ModelLoadError, match="its weights need"):
+    with pytest.raises(ModelLoadError, match="its weights alone need"):
         weights.check_memory(MODELS["inswapper"], group, {"host": size - 1})
 
 

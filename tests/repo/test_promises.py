@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -50,6 +51,35 @@ def test_only_settings_and_the_entry_touch_the_environment() -> None:
 def test_the_entry_sets_only_what_must_stand_before_a_first_import() -> None:
     names = re.findall(r'environ\.setdefault\(f?"([A-Z_]+)', (ROOT / "app.py").read_text())
     assert set(names) == {"OMP_NUM_THREADS", "OMP_WAIT_POLICY", "HF_HUB_OFFLINE", "GRADIO_"}
+
+
+def calls(name: str) -> Iterator[tuple[str, ast.Call]]:
+    """Every call of something of that name in the engines, with its place."""
+    for path in (ROOT / "backends" / "engines").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and getattr(node.func, "attr", "") == name:
+                yield f"{path.name}:{node.lineno}", node
+
+
+def test_a_checkpoint_is_read_from_its_folder_alone_and_none_of_its_code_is_run() -> None:
+    found = 0
+    for place, call in calls("from_pretrained"):
+        given = {word.arg: getattr(word.value, "value", None) for word in call.keywords}
+        found += 1
+        assert given.get("local_files_only") is True, place
+        if "GenerationConfig" not in ast.unparse(call.func):
+            assert given.get("trust_remote_code") is False, place
+        if "dtype" in given:
+            assert given.get("use_safetensors") is True, place
+            assert "output_loading_info" in given, f"{place}: what is missing must be an error"
+    assert found > 4
+
+
+def test_no_engine_speaks_as_transformers_4_did_or_wants_torchvision() -> None:
+    gone = r"torch_dtype|use_fast|AutoModelForVision2Seq|load_in_8bit|encode_plus|qwen_vl_utils"
+    for path in (ROOT / "backends").rglob("*.py"):
+        text = path.read_text(encoding="utf-8")
+        assert not re.search(rf"{gone}|import torchvision|from torchvision", text), path.name
 
 
 def test_our_own_code_is_never_patched() -> None:

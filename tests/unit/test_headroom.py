@@ -1,8 +1,14 @@
 """How much memory is free, from the files that Linux tells it in."""
 
+import json
+import subprocess
+import sys
 from pathlib import Path
 
+import pytest
+
 from backends.engines import headroom
+from tests.running import ROOT
 
 
 def written(folder: Path, **files: str) -> Path:
@@ -44,6 +50,36 @@ def test_what_a_machine_cannot_tell_is_absent(tmp_path: Path) -> None:
     assert headroom.host_free(tmp_path, tmp_path) is None
     assert "host" not in headroom.free(tmp_path, tmp_path)
     assert headroom.resident(tmp_path) is None
+
+
+PYNVML = """
+class NVMLError(Exception): pass
+def nvmlInit(): {init}
+def nvmlDeviceGetCount(): return 2
+def nvmlDeviceGetHandleByIndex(n): return n
+class _Memory:
+    def __init__(self, free): self.free = free
+def nvmlDeviceGetMemoryInfo(handle): return _Memory(1000 * (handle + 1))
+"""
+
+
+@pytest.mark.parametrize(
+    ("init", "told"),
+    [("pass", {"cuda:0": 1000, "cuda:1": 2000}), ("raise NVMLError('Driver Not Loaded')", {})],
+)
+def test_each_gpu_tells_its_free_memory_and_without_a_driver_there_is_none(
+    tmp_path: Path, init: str, told: dict[str, int]
+) -> None:
+    """NVIDIA's package stood in for, in a process of its own."""
+    (tmp_path / "pynvml.py").write_text(PYNVML.format(init=init))
+    code = (
+        f"import sys; sys.path.insert(0, {str(tmp_path)!r}); import json;"
+        "from backends.engines import headroom; print(json.dumps(headroom.gpus()))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert json.loads(done.stdout) == told
 
 
 def test_this_process_holds_something() -> None:

@@ -24,7 +24,7 @@ REF = Ref(CONTEXT, "", "stub")
 
 
 def breaks(settings: Settings) -> Any:
-    raise RuntimeError("no memory")
+    raise ModelLoadError("no memory", zh="内存不足")
 
 
 class Bench:

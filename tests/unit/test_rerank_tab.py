@@ -313,6 +313,9 @@ def test_without_a_model_the_card_gives_the_reason_as_text() -> None:
     drawn = card(status("", reason="<b>no</b>"))
     assert "No model is loaded." in drawn
     assert "&lt;b&gt;no&lt;/b&gt;" in drawn
+    told = card(status("", reason="no memory", reason_zh="内存不足"))
+    assert '<span class="l-en">no memory</span>' in told
+    assert '<span class="l-zh" lang="zh-CN">内存不足</span>' in told
 
 
 def test_a_tab_whose_service_elsewhere_is_gone_says_so_and_that_the_others_go_on() -> None:

@@ -110,7 +110,8 @@ def receipt(ended: Receipt) -> str:
         "asked": ended.asked,
     }
     if ended.undone:
-        story = f"{say('admin.was_undone', **values)} {escape(ended.undone)}"
+        why = both(ended.undone, ended.undone_zh or ended.undone)
+        story = f"{say('admin.was_undone', **values)} {why}"
         return _focusable(note("bad", f"{story}<br>{figures}"))
     return _focusable(note("ok", f"<b>{say('admin.swapped', **values)}</b><br>{figures}"))
 

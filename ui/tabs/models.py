@@ -72,9 +72,12 @@ def draw_lack(capability: str, status: Status, family: Family) -> str:
 
 def _nothing_loaded(status: Status) -> str:
     if _is_gone(status):
-        return f"{say('model.gone')} {_english(status.reason)}"
-    reason = _english(status.reason) if status.reason else say("model.still_loading")
-    return f"{say('model.none')} {reason}"
+        return f"{say('model.gone')} {_why(status)}"
+    return f"{say('model.none')} {_why(status) if status.reason else say('model.still_loading')}"
+
+
+def _why(status: Status) -> str:
+    return both(status.reason, status.reason_zh) if status.reason_zh else _english(status.reason)
 
 
 def _english(reason: str) -> str:

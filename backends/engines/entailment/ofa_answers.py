@@ -51,7 +51,8 @@ class AnswerTrie:
         is where each question ends in its rows.
         """
         items = torch.arange(len(hidden), device=hidden.device)
-        scores = torch.zeros(len(hidden), self._count, device=hidden.device)
+        shape, kind = (len(hidden), self._count), torch.float32  # torch's own may change meanwhile
+        scores = torch.zeros(shape, dtype=kind, device=hidden.device)
         for fork in self._forks:
             states = hidden[items, fork.row, last + fork.depth]
             logits = states @ words[[token for token, _ in fork.ways]].T

@@ -284,7 +284,7 @@ def token_buckets(bucket: int, length: int) -> Tensor:
     half = bucket // 2
     far = torch.where(apart.abs() < half, torch.full_like(apart, half - 1), apart.abs())
     scale = math.log((_LOG_REACH - 1) / half)
-    log = torch.ceil(torch.log(far / half) / scale * (half - 1)) + half
+    log = torch.ceil(torch.log(far.float() / half) / scale * (half - 1)) + half
     return torch.where(far <= half, apart, (log.int() * apart.sign()).long()) + bucket - 1
 
 

@@ -13,7 +13,11 @@ TITLES = {"modelscope": "ModelScope", "huggingface": "Hugging Face"}
 
 
 class Failed(Exception):
-    """Why the checkpoint is not here: one phrase for a person."""
+    """Why the checkpoint is not here: one phrase for a person, in English and in Chinese."""
+
+    def __init__(self, text: str, zh: str) -> None:
+        super().__init__(text)
+        self.zh = zh
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,9 +25,12 @@ def main() -> None:
     try:
         fetch(asked, lambda done, total: write(done=done, total=total))
     except Failed as error:
-        write(failed=str(error))
+        write(failed=str(error), zh=error.zh)
     except ModuleNotFoundError as error:
-        write(failed=f"the library {error.name} is missing; `make models` installs it")
+        write(
+            failed=f"the library {error.name} is missing; `make models` installs it",
+            zh=f"缺少库 {error.name}；可用 `make models` 安装",
+        )
     else:
         write(fetched=True)
 

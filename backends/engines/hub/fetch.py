@@ -73,13 +73,13 @@ def fetch(asked: Request, tell: Callable[[int, int], None]) -> None:
                 _fetch_all(asked, folder, part, reporter)
         shutil.rmtree(part, ignore_errors=True)
     except OSError as error:
-        raise Failed(_storage(error, folder.parent)) from error
+        raise _storage(error, folder.parent) from error
 
 
 def _fetch_all(asked: Request, folder: Path, part: Path, reporter: Reporter) -> None:
     hub: Hub = HUBS[asked.hub](asked)
     wanted = choose(list_files(hub, asked), asked)
-    missing = [file for file in wanted if not _is_there(folder / file.path, file.size)]
+    missing = [file for file in wanted if not _is_whole(folder / file.path, file)]
     reporter.total = sum(file.size for file in missing)
     _check_space(part, reporter.total)
     for file in missing:
@@ -87,7 +87,9 @@ def _fetch_all(asked: Request, folder: Path, part: Path, reporter: Reporter) -> 
             reporter.advance(file.size)
         else:
             fetch_file(hub, asked, file, part, reporter.advance)
-        _check_digest(part / file.path, file, asked)
+        if not _is_whole(part / file.path, file):
+            (part / file.path).unlink()  # so that the next request begins it anew
+            raise damaged(file, asked)
     for file in missing:
         whole = folder / file.path
         whole.parent.mkdir(parents=True, exist_ok=True)
@@ -98,7 +100,10 @@ def choose(found: Sequence[Wanted], asked: Request) -> list[Wanted]:
     """The files that the patterns ask for, with the hashes that they must have. Raises Failed."""
     lacking = [p for p in asked.patterns if not any(_matches(f.path, p) for f in found)]
     if lacking:
-        raise Failed(f"{asked.repo} on {asked.title} has no {', '.join(lacking)}")
+        raise Failed(
+            f"{asked.repo} on {asked.title} has no {', '.join(lacking)}",
+            f"{asked.title} 上的 {asked.repo} 没有 {'、'.join(lacking)}",
+        )
     patterns = (*asked.patterns, *ALONG)
     chosen = [f for f in found if any(_matches(f.path, p) for p in patterns)]
     for file in chosen:
@@ -106,7 +111,9 @@ def choose(found: Sequence[Wanted], asked: Request) -> list[Wanted]:
         if pin and len(file.digest) == len(pin) and file.digest != pin:
             raise Failed(
                 f"{file.path} on {asked.title} is not the file that this version knows: its "
-                f"sha256 there is {file.digest[:12]}…, not {pin[:12]}…"
+                f"sha256 there is {file.digest[:12]}…, not {pin[:12]}…",
+                f"{asked.title} 上的 {file.path} 不是本版本所知的文件：其 sha256 为 "
+                f"{file.digest[:12]}…，而不是 {pin[:12]}…",
             )
     return [Wanted(f.path, f.size, asked.pins.get(f.path, "") or f.digest) for f in chosen]
 
@@ -124,30 +131,31 @@ def _check_space(part: Path, total: int) -> None:
     begun = sum(path.stat().st_size for path in part.rglob("*") if path.is_file())
     free = shutil.disk_usage(part).free
     if total - begun > free:
+        left = amount(total - begun)
         raise Failed(
-            f"{amount(total - begun)} must still be fetched, and the disk of {part.parent} has "
-            f"{amount(free)} free"
+            f"{left} must still be fetched, and the disk of {part.parent} has {amount(free)} free",
+            f"还需下载 {left}，而 {part.parent} 所在磁盘仅剩 {amount(free)}",
         )
 
 
-def _check_digest(path: Path, wanted: Wanted, asked: Request) -> None:
-    """What does not fit is deleted, so that the next request begins that file anew."""
-    if not wanted.digest:
-        return
+def _is_whole(path: Path, wanted: Wanted) -> bool:
+    """There, and with the hash that it must have; so is what somebody put there by hand."""
+    if not _is_there(path, wanted.size):
+        return False
     is_git = len(wanted.digest) == 40
     digest = hashlib.sha1(b"blob %d\0" % wanted.size) if is_git else hashlib.sha256()
     with path.open("rb") as file:
         while block := file.read(BLOCK):
             digest.update(block)
-    if digest.hexdigest() != wanted.digest:
-        path.unlink()
-        raise Failed(damaged(wanted, asked))
+    return wanted.digest in ("", digest.hexdigest())
 
 
-def _storage(error: OSError, folder: Path) -> str:
+def _storage(error: OSError, folder: Path) -> Failed:
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return (
+        return Failed(
             f"the disk of {folder} is full; make room and load it again to go on from what was "
-            "fetched"
+            "fetched",
+            f"{folder} 所在磁盘已满；请腾出空间后重新加载，将从已下载处继续",
         )
-    return f"{folder} cannot be written to: {error.strerror or error}"
+    why = error.strerror or str(error)
+    return Failed(f"{folder} cannot be written to: {why}", f"无法写入 {folder}：{why}")

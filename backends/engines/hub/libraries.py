@@ -6,6 +6,7 @@ from typing import Any, Protocol
 
 from backends.engines.hub import Failed, Request, Wanted, amount
 
+LONGEST_WAIT = 60  # seconds that a hub may ask us to wait before we say so and give up
 Advance = Callable[[int], None]
 """So many bytes more are here; fewer than 0 where a file is begun anew."""
 
@@ -50,10 +51,19 @@ class ModelScope:
         )
 
 
+class TooOften(Exception):
+    """429, with a longer wait than anybody sits through; `response` says how long."""
+
+    def __init__(self, response: Any) -> None:
+        super().__init__("429")
+        self.response = response
+
+
 class HuggingFace:
     def __init__(self, asked: Request) -> None:
-        from huggingface_hub import HfApi
+        from huggingface_hub import HfApi, set_client_factory
 
+        set_client_factory(_patient)
         self._repo = asked.repo
         self._api = HfApi(endpoint=asked.endpoint or None, token=asked.token or False)
 
@@ -93,6 +103,38 @@ class HuggingFace:
         part.replace(whole)
 
 
+def _patient() -> Any:
+    """
+    Hugging Face's own client, whose waits end: by itself it waits for a list of files for ever,
+    and sleeps as long as a 429 says, five times over.
+    """
+    from huggingface_hub.utils._http import default_client_factory
+
+    client = default_client_factory()
+    asking = [*client.event_hooks["request"], _wait_no_longer]
+    client.event_hooks = {"request": asking, "response": [_refuse_a_long_wait]}
+    return client
+
+
+def _wait_no_longer(request: Any) -> None:
+    """For the next bytes. The library itself asks for a list with no limit at all."""
+    from huggingface_hub.constants import HF_HUB_DOWNLOAD_TIMEOUT as SECONDS
+
+    waits = ("connect", "read", "write", "pool")
+    request.extensions["timeout"] = dict.fromkeys(waits, float(SECONDS))
+
+
+def _refuse_a_long_wait(response: Any) -> None:
+    from huggingface_hub.utils import parse_ratelimit_headers
+
+    if response.status_code != 429:
+        return
+    limit, told = parse_ratelimit_headers(response.headers), response.headers.get("Retry-After", "")
+    seconds = limit.reset_in_seconds if limit else int(told) if told.isdigit() else 0
+    if seconds > LONGEST_WAIT:
+        raise TooOften(response)
+
+
 HUBS: dict[str, Callable[[Request], Hub]] = {"modelscope": ModelScope, "huggingface": HuggingFace}
 
 
@@ -100,12 +142,18 @@ def list_files(hub: Hub, asked: Request) -> Sequence[Wanted]:
     try:
         return hub.files()
     except Exception as error:
-        lacks = f"{asked.title} has no repository {asked.repo}, or shows it to members only"
-        broken = (
-            f"{asked.endpoint or asked.title} cannot be reached; without a network, put "
-            f"{', '.join(asked.patterns)} of {asked.repo} into {asked.folder}"
+        site, where = asked.endpoint or asked.title, f"{asked.repo} into {asked.folder}"
+        lacks = Failed(
+            f"{asked.title} has no repository {asked.repo}, or shows it to members only",
+            f"{asked.title} 上没有仓库 {asked.repo}，或仅对成员可见",
         )
-        raise Failed(_explained(error, asked, lacks, broken)) from error
+        broken = Failed(
+            f"{site} cannot be reached; without a network, put {', '.join(asked.patterns)} of "
+            f"{where}",
+            f"无法连接 {site}；如无网络，请将 {asked.repo} 的 {'、'.join(asked.patterns)} 放入 "
+            f"{asked.folder}",
+        )
+        raise _explained(error, asked, lacks, broken) from error
 
 
 def fetch_file(hub: Hub, asked: Request, wanted: Wanted, into: Path, advance: Advance) -> None:
@@ -116,36 +164,51 @@ def fetch_file(hub: Hub, asked: Request, wanted: Wanted, into: Path, advance: Ad
         if isinstance(error, OSError) and error.errno and not isinstance(error, ConnectionError):
             raise
         if type(error).__name__ == "FileIntegrityError":
-            raise Failed(damaged(wanted, asked)) from error
-        lacks = f"{asked.title} lists {wanted.path} of {asked.repo} and does not have it"
-        broken = (
-            f"the connection to {asked.endpoint or asked.title} broke off in {wanted.path} "
-            f"({amount(wanted.size)}); load it again to go on from there"
+            raise damaged(wanted, asked) from error
+        site, size = asked.endpoint or asked.title, amount(wanted.size)
+        lacks = Failed(
+            f"{asked.title} lists {wanted.path} of {asked.repo} and does not have it",
+            f"{asked.title} 列出了 {asked.repo} 的 {wanted.path}，但并没有该文件",
         )
-        raise Failed(_explained(error, asked, lacks, broken)) from error
+        broken = Failed(
+            f"the connection to {site} broke off in {wanted.path} ({size}); load it again to go "
+            "on from there",
+            f"与 {site} 的连接在下载 {wanted.path}（{size}）时中断；重新加载即可从中断处继续",
+        )
+        raise _explained(error, asked, lacks, broken) from error
 
 
-def damaged(wanted: Wanted, asked: Request) -> str:
-    return (
+def damaged(wanted: Wanted, asked: Request) -> Failed:
+    return Failed(
         f"{wanted.path} came from {asked.title} with another hash than the one published there, "
-        "and was thrown away"
+        "and was thrown away",
+        f"从 {asked.title} 下载的 {wanted.path} 与其公布的哈希不符，已丢弃",
     )
 
 
-def _explained(error: Exception, asked: Request, lacks: str, broken: str) -> str:
+def _explained(error: Exception, asked: Request, lacks: Failed, broken: Failed) -> Failed:
     status = _status(error)
     if status in (401, 403):
-        return (
+        return Failed(
             f"{asked.title} does not give {asked.repo} to everyone: accept its terms there, and "
-            "set QUARTET_MODELS__TOKEN"
+            "set QUARTET_MODELS__TOKEN",
+            f"{asked.title} 不向所有人提供 {asked.repo}：请在该站接受其条款，"
+            "并设置 QUARTET_MODELS__TOKEN",
         )
     if status == 404:
         return lacks
     if status == 429:
-        wait = _retry_after(error)
-        return f"{asked.title} is asked too often; load it again {wait}"
+        seconds = _retry_after(error)
+        again, again_zh = (f"in {seconds} s", f"{seconds} 秒后") if seconds else ("later", "稍后")
+        return Failed(
+            f"{asked.title} is asked too often; load it again {again}",
+            f"对 {asked.title} 的请求过于频繁；请{again_zh}重新加载",
+        )
     if status:
-        return f"{asked.title} answers with status {status}; load it again later"
+        return Failed(
+            f"{asked.title} answers with status {status}; load it again later",
+            f"{asked.title} 返回状态码 {status}；请稍后重新加载",
+        )
     return broken
 
 
@@ -156,5 +219,4 @@ def _status(error: BaseException) -> int:
 
 def _retry_after(error: Any) -> str:
     headers = getattr(getattr(error, "response", None), "headers", None) or {}
-    seconds = getattr(error, "retry_after", None) or headers.get("Retry-After", "")
-    return f"in {seconds} s" if seconds else "later"
+    return str(getattr(error, "retry_after", None) or headers.get("Retry-After", ""))

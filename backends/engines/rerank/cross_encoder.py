@@ -17,8 +17,9 @@ from transformers.utils import logging
 
 from backends import settings
 from backends.engines import Emit
-from backends.engines.device import choose_device, choose_dtype, label
+from backends.engines.device import label
 from backends.engines.memory import enough_memory, give_back
+from backends.engines.pretrained import read_network
 from backends.engines.rerank import Pair, Relevance, text_document, text_query
 from backends.engines.rerank.plain_text import PlainText
 from backends.errors import BadInput, ModelLoadError
@@ -113,15 +114,11 @@ class CrossEncoder:
 def load(folder: Path, group: settings.Models, name: str) -> CrossEncoder:
     """Raises ModelLoadError for a checkpoint that would answer nonsense."""
     logging.disable_progress_bar()
-    local: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
-    tokenizer = AutoTokenizer.from_pretrained(folder, **local)
-    device = choose_device(group)
-    network = AutoModelForSequenceClassification.from_pretrained(
-        folder,
-        dtype=choose_dtype(group, device),
-        attn_implementation="sdpa",
-        use_safetensors=True,
-        **local,
+    tokenizer = AutoTokenizer.from_pretrained(
+        folder, local_files_only=True, trust_remote_code=False
+    )
+    network = read_network(
+        AutoModelForSequenceClassification, folder, group, attn_implementation="sdpa"
     )
     if network.config.num_labels != 1:
         raise ModelLoadError(f"it answers {network.config.num_labels} numbers for a pair, not one")
@@ -130,7 +127,7 @@ def load(folder: Path, group: settings.Models, name: str) -> CrossEncoder:
     two_kinds = getattr(network.config, "type_vocab_size", 1) > 1
     if two_kinds and "token_type_ids" not in tokenizer.model_input_names:
         raise ModelLoadError("its tokenizer does not tell the query's tokens from the document's")
-    return CrossEncoder(name, tokenizer, network.to(device).eval().requires_grad_(False))
+    return CrossEncoder(name, tokenizer, network)
 
 
 def _longest(name: str, tokenizer: Any, config: Any) -> int:

@@ -18,8 +18,9 @@ from transformers.utils import logging
 
 from backends import settings
 from backends.engines import Emit
-from backends.engines.device import choose_device, choose_dtype, label
+from backends.engines.device import label
 from backends.engines.memory import enough_memory, give_back
+from backends.engines.pretrained import read_network
 from backends.engines.rerank import DEFAULT_INSTRUCTION, Pair, Relevance
 from backends.engines.rerank.qwen_pictures import Looks
 from backends.engines.rerank.qwen_prompt import ImageTextProcessor, Prompt, Recipe, Row
@@ -92,16 +93,9 @@ def load(folder: Path, group: settings.Models, recipe: Recipe = LYCHEE) -> QwenV
     looks = Looks(processor.image_processor, recipe.min_pixels, recipe.max_pixels)
     prompt = Prompt(processor, recipe, looks)
     yes, no = prompt.answers()
-    device = choose_device(group)
-    whole = Qwen2_5_VLForConditionalGeneration.from_pretrained(
-        folder,
-        dtype=choose_dtype(group, device),
-        attn_implementation="sdpa",
-        use_safetensors=True,
-        local_files_only=True,
-        trust_remote_code=False,
+    whole = read_network(
+        Qwen2_5_VLForConditionalGeneration, folder, group, attn_implementation="sdpa"
     )
-    whole = whole.to(device).eval().requires_grad_(False)
     check_rotation(whole.model)
     head = whole.get_output_embeddings().weight
     direction = (head[yes].float() - head[no].float()).detach().clone()

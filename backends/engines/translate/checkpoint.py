@@ -16,7 +16,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, Genera
 from transformers.utils import logging
 
 from backends import settings
-from backends.engines.device import choose_device, choose_dtype
+from backends.engines.pretrained import read_network
 from backends.errors import ModelLoadError
 
 ARCHITECTURE = "hunyuan_v1_dense"
@@ -75,26 +75,13 @@ def load(folder: Path, group: settings.Models) -> Checkpoint:
 
 
 def _weights(folder: Path, group: settings.Models) -> Any:
-    device = choose_device(group)
-    model, report = AutoModelForCausalLM.from_pretrained(
-        folder,
-        dtype=choose_dtype(group, device),
-        use_safetensors=True,
-        local_files_only=True,
-        trust_remote_code=False,
-        output_loading_info=True,
-        ignore_mismatched_sizes=True,  # named below, in one sentence
-    )
-    other_shape = {key if isinstance(key, str) else key[0] for key in report["mismatched_keys"]}
-    missing = sorted({*report["missing_keys"], *other_shape})
-    if missing:
-        raise ModelLoadError(f"the weights lack {', '.join(missing[:3])} ({len(missing)} in all)")
+    model = read_network(AutoModelForCausalLM, folder, group)
     tied = model.get_output_embeddings().weight is model.get_input_embeddings().weight
     if bool(model.config.tie_word_embeddings) != tied:
         raise ModelLoadError("the embeddings are not tied as the checkpoint's config.json says")
     # An explicit GenerationConfig takes what it leaves unset from the model's: nothing may leak.
     model.generation_config = GenerationConfig()
-    return model.to(device).eval()
+    return model
 
 
 def _words(folder: Path) -> Words:

@@ -147,7 +147,8 @@ class Pod:
         if reply.status != 503:
             return error
         if self.status.is_ready:  # it changed since the last look
-            self._hear(replace(self.status, state=State.FAILED, reason=error.text))
+            failed = replace(self.status, state=State.FAILED, reason=error.text)
+            self._hear(replace(failed, reason_zh=error.zh))
             self._looked_at = float("-inf")
         return NotTaken(error)
 
@@ -160,8 +161,9 @@ class Pod:
         self.is_reached = False
         self._circuit.record(ok=False)
         unknown = Status(
-            self._service, State.FAILED, "", 0, Capabilities(), False, "", told.text, pod=self.name
-        )
+            self._service, State.FAILED, "", 0, Capabilities(), False, "", told.text, told.zh,
+            pod=self.name,
+        )  # fmt: skip
         self._hear(unknown)
         return told
 
@@ -207,8 +209,9 @@ class Pod:
             self._failed("elsewhere")
             return
         if status.is_ready and status.model not in self._models:
-            reason = fault("unknown", self._service).text
-            status = replace(status, state=State.FAILED, model="", reason=reason)
+            told = fault("unknown", self._service)
+            status = replace(status, state=State.FAILED, model="", reason=told.text)
+            status = replace(status, reason_zh=told.zh)
         self.is_reached = True
         self._circuit.reset()
         self._hear(replace(status, pod=self.name, pods=()))
