@@ -38,7 +38,7 @@ for name, family in json.loads(sys.argv[2]).items():
         FAMILIES[family].models[name].load(chosen).close()
         said[name] = "loads"
     except Exception as error:
-        said[name] = weights.reason(error)
+        said[name] = getattr(weights.foreseen(error), "text", repr(error))
 print(json.dumps(said))
 """
 
