@@ -91,7 +91,7 @@ def test_a_chat_template_that_writes_another_prompt_is_refused(
     folder: Path, tmp_path: Path, template: str, sentence: str
 ) -> None:
     copy = broken(folder, tmp_path)
-    (copy / "chat_template.jinja").write_text(template)
+    (copy / "chat_template.json").write_text(json.dumps({"chat_template": template}))
     with pytest.raises(ModelLoadError, match=sentence.replace("|", r"\|")):
         load(tmp_path)
 

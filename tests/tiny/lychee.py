@@ -211,6 +211,8 @@ def _write_as_the_hub_does(folder: Path) -> None:
         **{name: value for name, value in saved.items() if name.endswith("_token_id")},
     }
     (folder / "config.json").write_text(json.dumps(old))
+    (folder / "chat_template.jinja").unlink()  # where the hub has a file of JSON
+    (folder / "chat_template.json").write_text(json.dumps({"chat_template": CHAT}))
     (folder / "preprocessor_config.json").write_text(
         json.dumps(
             {

@@ -342,7 +342,7 @@ def test_the_review_of_a_checkpoint_says_its_terms_its_memory_and_what_is_fetche
     told = " ".join(english for english, _ in plan.consequences)
     assert f"Licence: {hymt.licence}; not in the European Union" in told
     assert hymt.notice[0] in told
-    assert "15.0 GB of memory at bf16, 30.0 GB at float32 as on a CPU (computed)" in told
+    assert "16.1 GB of memory at bf16, 32.1 GB at float32 as on a CPU (computed)" in told
     assert "fetched from ModelScope first" in told
     told_zh = "".join(chinese for _, chinese in plan.consequences)
     assert f"许可证：{hymt.licence}；不含欧盟、英国和韩国。" in told_zh
