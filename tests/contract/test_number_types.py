@@ -19,6 +19,8 @@ from backends.engines.rerank import Illustrated, Pair  # noqa: E402
 from backends.settings import Models, Settings  # noqa: E402
 from tests.tiny.rows import build, rows  # noqa: E402
 
+pytestmark = pytest.mark.usefixtures("one_torch_thread")
+
 assert build_service
 
 
@@ -30,14 +32,6 @@ def taken_by_itself(dtype: Any) -> Iterator[None]:
         yield
     finally:
         torch.set_default_dtype(before)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def loaded(name: str, models: Path) -> Engine[Any, Any]:

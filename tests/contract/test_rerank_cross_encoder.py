@@ -19,6 +19,8 @@ from backends.errors import BadInput, ModelLoadError  # noqa: E402
 from backends.settings import Models, Settings  # noqa: E402
 from tests.tiny import cross_encoder, crowd  # noqa: E402
 
+pytestmark = pytest.mark.usefixtures("one_torch_thread")
+
 BERT, XLM_R = "ms-marco-minilm-l6-v2", "bge-reranker-v2-m3"
 LONGEST = {BERT: 512, XLM_R: 1024}
 RED = Picture(2, 2, b"\xff\0\0" * 4)
@@ -30,14 +32,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     cross_encoder.build_bert(models / cross_encoder.MINILM)
     cross_encoder.build_xlm_roberta(models / cross_encoder.BGE)
     return models
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def loaded(name: str, models: Path, **group: Any) -> Any:

@@ -37,6 +37,8 @@ from backends.telemetry import Instruments  # noqa: E402
 from tests import running  # noqa: E402
 from tests.tiny import cross_encoder, lychee  # noqa: E402
 
+pytestmark = pytest.mark.usefixtures("one_torch_thread")
+
 LYCHEE, MINILM = "lychee-rerank-mm", "ms-marco-minilm-l6-v2"
 TEXTS = ["a picture of a red square", "Grain prices fell.", "a small desk light"]
 BIGGER = {
@@ -57,14 +59,6 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     lychee.build(folder / lychee.SOURCE)
     cross_encoder.build_bert(folder / cross_encoder.MINILM)
     return folder
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def drawn(colour: str, width: int = 120, height: int = 90) -> bytes:

@@ -5,7 +5,7 @@ What is compared with is the library's own way: its processor, its padding, its 
 """
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -31,27 +31,7 @@ from backends.engines.rerank.qwen_vl import LYCHEE, QwenVl  # noqa: E402
 from tests.tiny import crowd, lychee  # noqa: E402
 from tests.tiny.lychee import emit, load, noise  # noqa: E402
 
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    models = tmp_path_factory.mktemp("models")
-    lychee.build(models / lychee.SOURCE)
-    return models
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
-@pytest.fixture(scope="module")
-def engine(folder: Path) -> Iterator[QwenVl]:
-    engine = load(folder)
-    yield engine
-    engine.close()
+pytestmark = pytest.mark.usefixtures("one_torch_thread")
 
 
 RED = Picture(120, 90, b"\xff\0\0" * (120 * 90))

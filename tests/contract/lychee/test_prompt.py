@@ -1,7 +1,6 @@
 """What a Qwen-VL reranker reads of a pair: the prompt to the letter, and its limits."""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,7 +12,9 @@ from backends.engines.rerank import Document, Illustrated, Pair  # noqa: E402
 from backends.engines.rerank.qwen_vl import LYCHEE, QwenVl  # noqa: E402
 from backends.errors import BadInput  # noqa: E402
 from tests.tiny import lychee  # noqa: E402
-from tests.tiny.lychee import emit, load, noise  # noqa: E402
+from tests.tiny.lychee import emit, noise  # noqa: E402
+
+pytestmark = pytest.mark.usefixtures("one_torch_thread")
 
 RED = Picture(120, 90, b"\xff\0\0" * (120 * 90))
 NOISE = noise(600, 450)
@@ -22,28 +23,6 @@ QUERIES: tuple[Document, ...] = ("red square", NOISE, Illustrated("which one?", 
 
 def scores(engine: QwenVl, *pairs: Pair) -> list[float]:
     return [relevance.score for relevance in engine.run(pairs, emit)]
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    models = tmp_path_factory.mktemp("models")
-    lychee.build(models / lychee.SOURCE)
-    return models
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
-@pytest.fixture(scope="module")
-def engine(folder: Path) -> Iterator[QwenVl]:
-    engine = load(folder)
-    yield engine
-    engine.close()
 
 
 # ---- the prompt

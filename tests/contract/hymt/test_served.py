@@ -32,6 +32,8 @@ from backends.telemetry import Instruments  # noqa: E402
 from tests import running  # noqa: E402
 from tests.tiny import hymt  # noqa: E402
 
+pytestmark = pytest.mark.usefixtures("one_torch_thread")
+
 TINY = "hy-mt1.5-1.8b"
 
 
@@ -40,14 +42,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     made = tmp_path_factory.mktemp("models")
     hymt.build(made / MODELS[TINY].source, "1.8B")
     return made
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_torch_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def settings(folder: Path, state: Path, **translate: Any) -> Settings:

@@ -6,7 +6,7 @@ and among many, as parts, to several threads, and until when to a reader who lea
 import gc
 import threading
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -25,6 +25,8 @@ from backends.errors import BadInput  # noqa: E402
 from tests.tiny import hymt  # noqa: E402
 from tests.tiny.hymt import BOTH, SIZES, load, run  # noqa: E402
 
+pytestmark = pytest.mark.usefixtures("one_torch_thread")
+
 PASSAGES = (
     Passage("The library opens at nine.", "en", "zh"),
     Passage("你好，世界。", "zh", "en"),
@@ -35,19 +37,6 @@ PASSAGES = (
     Passage("Dear Sir or Madam,", "en", "ru", style="formal"),
     Passage("one | two | three", "en", "ar", delimiters=True),
 )
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return hymt.build_all(tmp_path_factory.mktemp("models"))
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_torch_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def brief(name: str, folder: Path, sampling: str = "recommended", most: int = 24) -> Any:

@@ -4,7 +4,6 @@ import json
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -18,34 +17,14 @@ from backends.errors import ModelLoadError  # noqa: E402
 from tests.tiny import lychee  # noqa: E402
 from tests.tiny.lychee import emit, load  # noqa: E402
 
-ROOT = Path(__file__).parents[2]
+pytestmark = pytest.mark.usefixtures("one_torch_thread")
+
+ROOT = Path(__file__).parents[3]
 PAIRS = [Pair("red", text, ()) for text in ("a picture of a red square", "green", "红色 方块", "")]
 
 
 def scores(engine: QwenVl) -> list[float]:
     return [relevance.score for relevance in engine.run(PAIRS, emit)]
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    models = tmp_path_factory.mktemp("models")
-    lychee.build(models / lychee.SOURCE)
-    return models
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
-@pytest.fixture(scope="module")
-def engine(folder: Path) -> Iterator[QwenVl]:
-    engine = load(folder)
-    yield engine
-    engine.close()
 
 
 def test_the_checkpoint_is_the_older_layout_and_its_weights_are_its_own(folder: Path) -> None:

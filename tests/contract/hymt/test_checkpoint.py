@@ -7,7 +7,6 @@ here by name.
 
 import json
 import sys
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,20 +22,9 @@ from backends.errors import ModelLoadError  # noqa: E402
 from tests.tiny import hymt  # noqa: E402
 from tests.tiny.hymt import BOTH, SIZES, load, run  # noqa: E402
 
+pytestmark = pytest.mark.usefixtures("one_torch_thread")
+
 PASSAGE = Passage("The library opens at nine.", "en", "zh")
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return hymt.build_all(tmp_path_factory.mktemp("models"))
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_torch_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.mark.parametrize("name", SIZES)
