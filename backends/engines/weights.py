@@ -168,8 +168,8 @@ def foreseen(error: BaseException) -> ModelLoadError | None:
         )
     if type(error).__name__ == "SafetensorError":
         return ModelLoadError(
-            f"a file of its weights is damaged ({_line(error)}); delete it and load again",
-            zh=f"权重文件已损坏（{_line(error)}）；请删除后重新加载",
+            f"a file of its weights is damaged ({first_line(error)}); delete it and load again",
+            zh=f"权重文件已损坏（{first_line(error)}）；请删除后重新加载",
         )
     if isinstance(error, OSError) and error.strerror and error.filename:
         name = Path(str(error.filename)).name
@@ -189,11 +189,11 @@ def unforeseen(error: BaseException, number: str) -> ModelLoadError:
         f"an error stopped it that was not foreseen ({kind}); whoever runs this portal finds it "
         f"in the log under {number}",
         zh=f"出现了意料之外的错误（{kind}）；管理员可在日志中按编号 {number} 查看详情",
-        detail=_line(error),
+        detail=first_line(error),
     )
 
 
-def _line(error: BaseException) -> str:
+def first_line(error: BaseException) -> str:
     """An error's first line, short enough for a sentence."""
     first = next(iter(str(error).strip().splitlines()), "")
     return first if len(first) <= 200 else f"{first[:200]}…"

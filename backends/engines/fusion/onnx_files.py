@@ -15,6 +15,7 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
+from backends.engines import weights
 from backends.engines.picture import Note
 from backends.errors import ModelLoadError, OutOfMemory
 
@@ -42,7 +43,9 @@ class Network:
                 str(path), options, providers=providers(device, _offered())
             )
         except Exception as error:  # its errors share no base class of their own
-            raise self.wrong(f"cannot be opened ({_line(error)})") from error
+            raise self.wrong(
+                f"cannot be opened ({weights.first_line(error) or type(error).__name__})"
+            ) from error
         self._session.disable_fallback()  # later, a GPU that fails is an error, not a slow answer
         for given in self._session.get_inputs():
             if given.type != "tensor(float)":
@@ -130,8 +133,3 @@ def fall_back_of(device: str, networks: Sequence[Network]) -> Note | None:
 
 def _offered() -> list[str]:
     return list(onnxruntime.get_available_providers())
-
-
-def _line(error: BaseException) -> str:
-    first = next(iter(str(error).strip().splitlines()), "") or type(error).__name__
-    return first if len(first) <= 200 else f"{first[:200]}…"

@@ -34,6 +34,7 @@ from backends.errors import BadInput
 UNKNOWN = "und"  # ISO 639: undetermined
 SHARE = 4  # a piece takes this part of the longest answer: some languages need several times more
 CONTEXT = 1024  # tokens of context that are told: its end
+SPARE, TIMES = 64, 8  # an answer's longest length: so many tokens, and so many times its text's
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +52,11 @@ class Spoken:
 
     text: str
     is_cut: bool = False
+
+
+def longest(book: Book, asked: Prompt) -> int:
+    """How many tokens an answer may have: a model that goes on and on is stopped."""
+    return min(book.most, SPARE + TIMES * asked.tokens)
 
 
 Hear = Callable[[int, str, bool], bool]

@@ -28,7 +28,6 @@ from backends.settings import Settings
 
 ROWS = 32  # of a wave
 WAVE_TOKENS = 16_384  # of a wave, padded, answers not counted
-SPARE, TIMES = 64, 8  # an answer's longest length: so many tokens, and so many times its text's
 
 
 class Hunyuan:
@@ -62,7 +61,8 @@ class Hunyuan:
 
     def say(self, asked: Sequence[Prompt], hear: Hear) -> list[Spoken]:
         rows = [
-            _Row(n, prompt, self._words, self.book.most, hear) for n, prompt in enumerate(asked)
+            _Row(n, prompt, self._words, chat.longest(self.book, prompt), hear)
+            for n, prompt in enumerate(asked)
         ]
         for number, wave in enumerate(_waves(rows)):
             here = [row for row in wave if number == 0 or row.is_heard()]
@@ -108,7 +108,7 @@ class _Row:
     ) -> None:
         self.prompt = words.prompt(asked.text)
         self.seed = asked.seed
-        self.most = min(most, SPARE + TIMES * asked.tokens)
+        self.most = most
         self.said = ""
         self.is_cut = False
         self.has_ended = False

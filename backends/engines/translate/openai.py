@@ -22,7 +22,6 @@ from backends.engines.translate.prompts import BOOKS
 from backends.errors import ModelLoadError, QuartetError, Unavailable
 
 MOST_BYTES = 16_000_000  # of a stream: an event takes some 250, an answer has 4,096 at most
-SPARE, TIMES = 64, 8  # an answer's longest length: so many tokens, and so many times its text's
 
 
 class Upstream:
@@ -116,7 +115,7 @@ class Upstream:
                     return await self._heard(answer, number, hear)
 
     def _body(self, asked: Prompt) -> dict[str, Any]:
-        most = min(self.book.most, SPARE + TIMES * asked.tokens)
+        most = chat.longest(self.book, asked)
         return {
             "model": self._name,
             "messages": [{"role": "user", "content": asked.text}],
